@@ -1,0 +1,61 @@
+"""What an array is: its kind, which decides the device that a call runs on."""
+
+from typing import Any, Literal
+
+import numpy as np
+
+from .errors import DeviceError
+
+Array = Any
+Kind = Literal["numpy", "cupy", "numba"]
+
+
+def kind_of(value: object) -> Kind:
+    """Kind of array that `value` is; anything that is not on a GPU counts as NumPy's.
+
+    Objects of other libraries that offer ``__cuda_array_interface__`` are taken without a copy, as
+    CuPy arrays.
+    """
+    if type(value) is np.ndarray:
+        return "numpy"
+    if getattr(value, "__cuda_ndarray__", False):
+        return "numba"
+    return "cupy" if hasattr(value, "__cuda_array_interface__") else "numpy"
+
+
+def common_kind(**arguments: object) -> Kind:
+    """Kind that all the arguments given (those that are not None) share.
+
+    Raises
+    ------
+    DeviceError
+        If they live in different places; the message names each one's.
+    """
+    kinds = {name: kind_of(value) for name, value in arguments.items() if value is not None}
+    if len(set(kinds.values())) > 1:
+        places = ", ".join(f"{name} is a {_PLACES[kind]}" for name, kind in kinds.items())
+        raise DeviceError(
+            f"all arrays of one call must live in one place, but {places}; "
+            "move them first, for example with cupy.asarray(...) or cupy.asnumpy(...)"
+        )
+    return next(iter(kinds.values()))
+
+
+_PLACES = {"numpy": "host array", "cupy": "CuPy array", "numba": "Numba device array"}
+
+
+def as_arrays(kind: Kind, *values: Array) -> list[Array]:
+    """The values as arrays: lists, scalars and NumPy subclasses become plain NumPy arrays."""
+    return [np.asarray(value) for value in values] if kind == "numpy" else list(values)
+
+
+def result_dtype(*arrays: Array) -> np.dtype[Any]:
+    """The dtype that NumPy's promotion gives the product of the arrays."""
+    dtypes = [np.dtype(array.dtype) for array in arrays]
+    return dtypes[0] if all(dtype == dtypes[0] for dtype in dtypes) else np.result_type(*dtypes)
+
+
+def moved(backend: Any, array: Array, source: int, target: int) -> Array:
+    """The native array with one axis moved; nearly always it stays where it is."""
+    axes = array.ndim
+    return array if source % axes == target % axes else backend.moveaxis(array, source, target)

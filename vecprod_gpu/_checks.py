@@ -1,0 +1,93 @@
+"""What a call's arguments must be; each check names the argument, what came and what is needed."""
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+from ._arrays import Kind, kind_of
+from .errors import ArgumentError, DeviceError, DTypeError, ShapeError
+
+Shape = tuple[int, ...]
+
+
+def at_least_1d(name: str, array: Any) -> None:
+    """Raise unless the array has an axis to be a vector along."""
+    if array.ndim < 1:
+        raise ShapeError(f"{name} must have at least one axis, of vectors; it has shape ()")
+
+
+def broadcast(name_a: str, shape_a: Shape, name_b: str, shape_b: Shape) -> Shape:
+    """Shape of the leading axes of two arguments, broadcast together."""
+    if shape_a == shape_b:
+        return shape_a
+    try:
+        return np.broadcast_shapes(shape_a, shape_b)
+    except ValueError:
+        raise ShapeError(
+            f"the leading axes of {name_a} and {name_b} do not broadcast: {shape_a} and {shape_b}; "
+            "each pair of lengths, from the right, must be equal or hold a 1"
+        ) from None
+
+
+def shape_is(name: str, array: Any, needed: Shape, why: str) -> None:
+    """Raise unless the array has exactly the shape `needed`, which `why` derives."""
+    if tuple(array.shape) != needed:
+        raise ShapeError(f"{name} has shape {tuple(array.shape)}; needed is {needed}, {why}")
+
+
+def output(out: Any, kind: Kind, shape: Shape, dtype: np.dtype[Any]) -> None:
+    """Raise unless `out` can receive a result of that shape and dtype where it lives."""
+    if not hasattr(out, "shape") or not hasattr(out, "dtype"):
+        raise DTypeError(f"out must be an array, not {type(out).__name__}")
+    if kind_of(out) != kind:
+        raise DeviceError(f"out is a {kind_of(out)} array, but the inputs are {kind} arrays")
+    if tuple(out.shape) != shape:
+        raise ShapeError(f"out has shape {tuple(out.shape)}; needed is {shape}, the shape of the result")
+    if not np.can_cast(dtype, out.dtype, "same_kind"):
+        raise DTypeError(
+            f"out has dtype {out.dtype}, which cannot hold a result of {dtype} under casting 'same_kind'"
+        )
+    if kind == "numpy" and not out.flags.writeable:
+        raise ArgumentError("out is read-only; give an array that can be written to")
+
+
+def scalar_of(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
+    """`value` as a scalar of `dtype` (float32 for float16), refusing what would lose its meaning."""
+    if not isinstance(value, numbers.Number | np.generic) or isinstance(value, bool | np.bool_):
+        raise DTypeError(f"{name} must be a number, not {type(value).__name__}")
+    if dtype.kind == "O":
+        return value
+    kinds = {"b": "", "u": "i", "i": "i", "f": "if", "c": "ifc"}.get(dtype.kind, "")
+    kind = "i" if isinstance(value, numbers.Integral) else "f" if isinstance(value, numbers.Real) else "c"
+    if kind not in kinds and value not in (0, 1):
+        raise DTypeError(f"{name} is {value!r}, which arrays of {dtype} cannot be scaled by without a cast")
+    scalar_type = np.float32 if dtype == np.float16 else dtype.type
+    try:
+        return scalar_type(value) if dtype.kind in "uifc" else value  # type: ignore[arg-type]
+    except OverflowError:
+        raise ArgumentError(f"{name} is {value!r}, which {dtype} cannot hold") from None
+
+
+def real(name: str, value: Any, *, minimum: float = -math.inf, above: float = -math.inf) -> float:
+    """`value` as a float, finite, at least `minimum` and more than `above`."""
+    if not isinstance(value, numbers.Real | np.generic | np.ndarray) or isinstance(value, bool | np.bool_):
+        raise DTypeError(f"{name} must be a real number, not {type(value).__name__}")
+    if isinstance(value, np.ndarray) and value.ndim:
+        raise ShapeError(f"{name} must be one number; it has shape {value.shape}")
+    number = float(value)
+    if not math.isfinite(number) or number < minimum or number <= above:
+        bound = f"more than {above}" if above > -math.inf else f"at least {minimum}"
+        bound = "finite" if minimum == above == -math.inf else f"finite and {bound}"
+        raise ArgumentError(f"{name} must be {bound}; it is {value!r}")
+    return number
+
+
+def count(name: str, value: Any, *, minimum: int) -> int:
+    """`value` as an int of at least `minimum`."""
+    if not hasattr(value, "__index__") or isinstance(value, bool):
+        raise DTypeError(f"{name} must be an integer, not {value!r}")
+    if value < minimum:
+        raise ArgumentError(f"{name} must be at least {minimum}; it is {value!r}")
+    return int(value)

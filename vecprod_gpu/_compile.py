@@ -1,0 +1,79 @@
+"""From a ``.cu`` file and a pair of dtypes to source text, and to a kernel that is compiled once.
+
+The source is a prelude that names the two types, then ``common.cuh``, then the file.  They are
+joined as text because CuPy's disk cache does not see edits to a header that is #included; that cache
+keeps the binary between processes, and `get_kernel` keeps the function within one.
+"""
+
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+FILES = ("outer", "cross", "linreg")
+"""The kernel files, by the names that `source` and `get_kernel` take."""
+
+OPTIONS = ("-std=c++17", "-fmad=false")
+"""What every compiler is told; ``common.cuh`` says why nothing may be contracted."""
+
+_NAMED = {
+    "e": "half_t",
+    "f": "float",
+    "d": "double",
+    "F": "complex_t<float>",
+    "D": "complex_t<double>",
+    "?": "bool",
+}
+_UNSIGNED = {1: "unsigned char", 2: "unsigned short", 4: "unsigned int", 8: "unsigned long long"}
+
+_PRELUDE = """\
+template <class Real> struct complex_t;
+struct half_t;
+typedef {stored} scalar_t;
+typedef {summed} acc_t;
+"""
+
+
+def c_type(dtype: np.dtype[Any]) -> str:
+    """C++ type of a dtype; signed integers take the unsigned type of their width, which wraps.
+
+    Examples
+    --------
+    >>> c_type(np.dtype(np.float16)), c_type(np.dtype(np.int32))
+    ('half_t', 'unsigned int')
+    """
+    return _UNSIGNED[dtype.itemsize] if dtype.kind in "iu" else _NAMED[dtype.char]
+
+
+def source(file: str, stored_dtype: np.dtype[Any], sum_dtype: np.dtype[Any]) -> str:
+    """Text of ``file.cu`` for one pair of dtypes."""
+    return _source(file, c_type(stored_dtype), c_type(sum_dtype))
+
+
+def get_kernel(file: str, kernel: str, stored_dtype: np.dtype[Any], sum_dtype: np.dtype[Any]) -> Any:
+    """CuPy function of a kernel, which CuPy compiles at its first launch on each device."""
+    return _function(file, kernel, c_type(stored_dtype), c_type(sum_dtype))
+
+
+def _source(file: str, stored_type: str, sum_type: str) -> str:
+    prelude = _PRELUDE.format(stored=stored_type, summed=sum_type)
+    parts = (f'#line 1 "{name}"\n{_text(name)}' for name in ("common.cuh", f"{file}.cu"))
+    return prelude + "\n".join(parts)
+
+
+@cache
+def _function(file: str, kernel: str, stored_type: str, sum_type: str) -> Any:
+    return _module(file, stored_type, sum_type).get_function(kernel)
+
+
+@cache
+def _module(file: str, stored_type: str, sum_type: str) -> Any:
+    import cupy
+
+    return cupy.RawModule(code=_source(file, stored_type, sum_type), options=OPTIONS)
+
+
+@cache
+def _text(name: str) -> str:
+    return resources.files("vecprod_gpu.kernels").joinpath(name).read_text(encoding="utf-8")

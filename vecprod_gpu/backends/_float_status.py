@@ -1,0 +1,109 @@
+"""Floating-point warnings for compiled loops, as NumPy's ufuncs give them and Numba does not.
+
+A kernel clears the processor's status flags, computes, and returns those that were raised; `report`
+then acts on them as np.errstate says.
+"""
+
+import ctypes
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding
+import numpy as np
+from numba import types
+
+from ._numba import compiled
+
+# The C constants of <fenv.h>, which differ between platforms.
+if sys.platform == "win32":
+    _INVALID, _OVERFLOW, _UNDERFLOW = 0x10, 0x04, 0x02
+elif llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64")):
+    _INVALID, _OVERFLOW, _UNDERFLOW = 0x01, 0x04, 0x08
+else:
+    _INVALID, _OVERFLOW, _UNDERFLOW = 0x01, 0x08, 0x10
+_WATCHED = _INVALID | _OVERFLOW | _UNDERFLOW
+
+_KINDS = {
+    "invalid": (_INVALID, "invalid value"),
+    "over": (_OVERFLOW, "overflow"),
+    "under": (_UNDERFLOW, "underflow"),
+}
+
+
+def _find_fenv() -> bool:
+    """Show the compiler where the C library has ``<fenv.h>``; False where it has it nowhere."""
+    for library in ("ucrtbase",) if sys.platform == "win32" else ("libm.so.6", None):
+        try:
+            functions = ctypes.CDLL(library)
+            for name in ("feclearexcept", "fetestexcept"):
+                address = ctypes.cast(getattr(functions, name), ctypes.c_void_p).value
+                llvmlite.binding.add_symbol(name, address)
+        except (OSError, AttributeError):
+            continue
+        return True
+    return False
+
+
+if _find_fenv():
+    _clear = types.ExternalFunction("feclearexcept", types.int32(types.int32))
+    _test = types.ExternalFunction("fetestexcept", types.int32(types.int32))
+
+    @compiled()
+    def clear_flags() -> None:
+        """Forget what earlier operations of this thread raised."""
+        _clear(_WATCHED)
+
+    @compiled()
+    def raised_flags() -> int:
+        """The flags raised on this thread since `clear_flags`."""
+        return _test(_WATCHED)  # type: ignore[no-any-return]
+
+else:  # a C library without <fenv.h>: no warnings, as on a GPU
+
+    @compiled()
+    def clear_flags() -> None:
+        """Nothing to clear."""
+
+    @compiled()
+    def raised_flags() -> int:
+        """No flag is known."""
+        return 0
+
+
+def report(flags: int, name: str) -> None:
+    """Warn, raise or stay silent about `flags`, by np.errstate, as a ufunc called `name` would."""
+    if not flags:
+        return
+    actions = np.geterr()
+    for kind, (flag, description) in _KINDS.items():
+        if flags & flag:
+            _act(actions[kind], f"{description} encountered in {name}", flag)  # type: ignore[literal-required]
+
+
+def _act(action: str, message: str, flag: int) -> None:
+    """Do what np.errstate prescribes for one kind of error."""
+    if action == "warn":
+        warnings.warn(message, RuntimeWarning, stacklevel=_frames_to_caller())
+    elif action == "raise":
+        raise FloatingPointError(message)
+    elif action == "print":
+        print(f"Warning: {message}")
+    elif action in ("call", "log"):
+        _hand_over(np.geterrcall(), action, message, flag)
+
+
+def _hand_over(receiver: Any, action: str, message: str, flag: int) -> None:
+    """Give the message to what np.seterrcall installed: a function, or an object with ``write``."""
+    if receiver is not None:
+        receiver(message, flag) if action == "call" else receiver.write(f"Warning: {message}\n")
+
+
+def _frames_to_caller() -> int:
+    """How far up the stack, counted from whoever calls this, the first line outside this package is."""
+    package = str(Path(__file__).parents[1])
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -1,0 +1,31 @@
+"""How this package compiles for the host: lazily, cached on disk where that can be, never failing for it."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Sums may be reordered into lanes and fused: their order is then fixed by the compiled code, which is
+# the same for every call. Nothing may be assumed about NaN or infinity.
+SUMS = {"reassoc", "contract", "nsz"}
+
+
+def compiled(**options: Any) -> Callable[[Function], Function]:
+    """``numba.njit`` without the GIL, on whichever cache folder there is, or none."""
+    return lambda function: cached(lambda cache: numba.njit(nogil=True, cache=cache, **options)(function))
+
+
+def cached(build: Callable[[bool], Any]) -> Any:
+    """``build(cache=True)``, or ``build(cache=False)`` where no folder can be written.
+
+    Numba raises RuntimeError while decorating when it finds no writable place beside the source, in
+    the user's cache folder or in NUMBA_CACHE_DIR.
+    """
+    try:
+        return build(True)
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+        return build(False)

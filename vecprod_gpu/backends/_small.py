@@ -1,0 +1,13 @@
+"""The short way for small host arrays: compiled ufuncs by dtype, filled in by `_ufuncs` as they are built.
+
+A leaf module, so that looking for one imports nothing.
+"""
+
+from typing import Any
+
+import numpy as np
+
+SMALL_ELEMENTS = 4096  # below it a call costs more than its arithmetic
+
+small_outer: dict[np.dtype[Any], np.ufunc] = {}
+small_cross: dict[np.dtype[Any], np.ufunc] = {}

@@ -1,0 +1,99 @@
+"""Row blocks on threads: a pool that starts at the first large call and is made anew after a fork.
+
+Numba's own parallel loops are not used, because under their default layer (GNU OpenMP) a child that
+is forked after a parallel call is killed at its first one.  The kernels here release the GIL and
+each writes only its own block, so that neither the number of threads nor their order can be seen in
+the result.
+"""
+
+import contextvars
+import itertools
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+
+
+def thread_count() -> int:
+    """Threads that a call may use: ``NUMBA_NUM_THREADS``, or the processors this process may run on."""
+    configured = os.environ.get("NUMBA_NUM_THREADS", "")
+    if configured.isdecimal() and int(configured) > 0:
+        return int(configured)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def for_each_block(task: Callable[[int, int], None], count: int, block: int) -> None:
+    """Call ``task(start, stop)`` over ``range(count)`` in blocks, on as many threads as are useful.
+
+    The calling thread works too, so a pool whose threads are all busy delays nobody.  After an
+    error or an interrupt no new block begins, and none is running any more when it is raised.
+    """
+    starts = itertools.count(0, block)
+    blocks = -(-count // block)
+    stopped = False
+
+    def work() -> None:
+        nonlocal stopped
+        for start in starts:
+            if start >= count or stopped:
+                return
+            try:
+                task(start, min(start + block, count))
+            except BaseException:
+                stopped = True
+                raise
+
+    helpers = _submit(work, min(thread_count(), blocks) - 1)
+    try:
+        work()
+    finally:
+        stopped = True
+        _wait(helpers)
+    for helper in helpers:
+        if not helper.cancelled():
+            helper.result()
+
+
+def _submit(work: Callable[[], None], threads: int) -> list[Future[None]]:
+    """Start `work` on pool threads, each in a copy of the caller's context (np.errstate lives there)."""
+    if threads <= 0:
+        return []
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(thread_count(), thread_name_prefix="vecprod")
+        pool = _pool
+    try:
+        return [pool.submit(contextvars.copy_context().run, work) for _ in range(threads)]
+    except RuntimeError:  # the interpreter is shutting down: the caller works alone
+        return []
+
+
+def _wait(helpers: list[Future[None]]) -> None:
+    """Drop helpers that never began; wait for the others, however often an interrupt arrives."""
+    interrupt: KeyboardInterrupt | None = None
+    for helper in helpers:
+        helper.cancel()
+        while not helper.done():
+            try:
+                helper.exception()
+            except KeyboardInterrupt as raised:
+                interrupt = raised
+    if interrupt is not None:
+        raise interrupt
+
+
+def _forget_pool() -> None:
+    """In a forked child, whose copy of the pool has no threads and whose lock may be held by nobody."""
+    global _pool, _lock
+    _pool = None
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)

@@ -1,0 +1,114 @@
+"""NumPy alone, written to be read: what the other backends are held against, and the last resort."""
+
+from typing import Any
+
+import numpy as np
+from numpy import cross as cross_by_numpy
+
+from ._host_arrays import (
+    address,
+    assign,
+    cast,
+    contiguous,
+    empty,
+    export,
+    moveaxis,
+    native,
+    overlaps,
+    reshape,
+)
+from ._status import Status
+
+__all__ = [
+    "address",
+    "assign",
+    "batched_outer",
+    "cast",
+    "contiguous",
+    "cross",
+    "cross_by_numpy",
+    "empty",
+    "export",
+    "linreg_pass",
+    "moveaxis",
+    "native",
+    "overlaps",
+    "reshape",
+    "status",
+    "supports",
+]
+
+Array = np.ndarray[Any, Any]
+
+
+def status() -> Status:
+    """Always available."""
+    return Status(True, f"NumPy {np.__version__}")
+
+
+def supports(operation: str, dtype: np.dtype[Any]) -> bool:
+    """Whatever NumPy can multiply."""
+    return True
+
+
+def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None:
+    """See the contract in `vecprod_gpu.backends`."""
+    columns = a[..., :, np.newaxis]
+    if alpha != 1:
+        columns = columns * alpha
+    if beta == 0:
+        np.multiply(columns, b[..., np.newaxis, :], out=out, casting="same_kind")
+    else:
+        np.multiply(out, beta, out=out, casting="same_kind")
+        np.add(out, columns * b[..., np.newaxis, :], out=out, casting="same_kind")
+
+
+def cross(a: Array, b: Array, out: Array) -> None:
+    """See the contract in `vecprod_gpu.backends`."""
+    components = [
+        a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1],
+        a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2],
+        a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0],
+    ]
+    for axis, component in enumerate(components):
+        out[..., axis] = component
+
+
+def linreg_pass(
+    X: Array,
+    y: Array,
+    w: Array,
+    sample_weight: Array | None,
+    x_offset: Array | None,
+    *,
+    l1: float,
+    l2: float,
+    learning_rate: float | None,
+    out: Array,
+    loss: Array | None,
+) -> None:
+    """See the contract in `vecprod_gpu.backends`."""
+    X = X.astype(w.dtype, copy=False)
+    if x_offset is not None:
+        X = X - x_offset[:, np.newaxis, :]
+    residual = X @ w - y
+    weighted = residual if sample_weight is None else sample_weight[:, :, np.newaxis] * residual
+    total = (
+        np.float64(X.shape[1])
+        if sample_weight is None
+        else sample_weight.sum(axis=1, dtype=np.float64)[:, np.newaxis]
+    )
+    if loss is not None:
+        squares = np.sum(weighted * residual, axis=1, dtype=np.float64)
+        penalty = l1 * np.abs(w).sum(axis=1) + l2 / 2 * np.square(w).sum(axis=1)
+        loss[...] = squares / (2 * total) + penalty
+    gradient = np.swapaxes(X, 1, 2) @ weighted / np.expand_dims(total, -1) + l2 * w
+    if learning_rate is None:
+        out[...] = gradient
+    else:
+        out[...] = soft_threshold(w - learning_rate * gradient, learning_rate * l1)
+
+
+def soft_threshold(w: Array, threshold: float) -> Array:
+    """Proximal operator of ``threshold * |w|_1``: every coefficient moves towards zero and stops there."""
+    return np.sign(w) * np.maximum(np.abs(w) - threshold, 0)

@@ -1,0 +1,33 @@
+"""Every exception that the package raises of its own; each subclasses the built-in that fits."""
+
+
+class VecprodError(Exception):
+    """Base of all errors of this package."""
+
+
+class ShapeError(VecprodError, ValueError):
+    """An argument's shape does not fit; the message names it, its shape and the one needed."""
+
+
+class DTypeError(VecprodError, TypeError):
+    """An argument's dtype cannot be taken where its data lives."""
+
+
+class DeviceError(VecprodError, TypeError):
+    """The arguments of one call live on different devices."""
+
+
+class ArgumentError(VecprodError, ValueError):
+    """A scalar argument is out of its range."""
+
+
+class BackendError(VecprodError):
+    """Base of the errors about choosing a backend."""
+
+
+class UnknownBackendError(BackendError, ValueError):
+    """No backend has that name; the message lists those there are."""
+
+
+class BackendUnavailableError(BackendError, RuntimeError):
+    """The backend exists but cannot run here; the message says why and how to mend it."""

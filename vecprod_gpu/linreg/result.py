@@ -1,0 +1,112 @@
+"""What a fit returns."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import _checks
+from .._arrays import Array, as_arrays, common_kind
+from ..errors import DeviceError, ShapeError
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A fitted linear regression.
+
+    Attributes
+    ----------
+    coef : (..., d) or (..., d, k) array
+        Coefficients, of the kind and promoted dtype of the data.
+    intercept : (...) or (..., k) array
+        Intercepts; zeros where none was fitted.
+    n_iter : int
+        Steps taken.
+    loss_history : (n_iter + 1,) or (n_iter + 1, ..., k) array of float64
+        The objective, penalties included, before the first step and after each one; on the host.
+    converged : bool
+        Whether the proximal gradient fell below the tolerance, in every problem of a batch.
+    """
+
+    coef: Array
+    intercept: Array
+    n_iter: int
+    loss_history: np.ndarray[Any, Any] = field(repr=False)
+    converged: bool
+    _has_models: bool = field(default=False, repr=False)
+
+    def predict(self, X: Array) -> Array:
+        """Predictions ``X @ coef + intercept``.
+
+        Parameters
+        ----------
+        X : (..., m, d) array_like
+            Observations in rows, where the coefficients live.
+
+        Returns
+        -------
+        (..., m) or (..., m, k) array
+            A prediction for each row.
+
+        Raises
+        ------
+        ShapeError
+            If X has not d columns.
+        DeviceError
+            If X and the coefficients live on different devices, or are Numba device arrays, which have
+            no arithmetic: give them to ``cupy.asarray`` first.
+        """
+        kind = common_kind(X=X, coef=self.coef)
+        if kind == "numba":
+            raise DeviceError("Numba device arrays have no arithmetic: fit and predict with cupy.asarray(X)")
+        (X,) = as_arrays(kind, X)
+        d = self.coef.shape[-2 if self._has_models else -1]
+        if X.ndim < 2 or X.shape[-1] != d:
+            raise ShapeError(
+                f"X has shape {tuple(X.shape)}; needed is (..., m, {d}), a column for each coefficient"
+            )
+        coef, intercept = self.coef, self.intercept
+        if self._has_models:
+            return X @ coef + intercept[..., None, :]
+        return (X @ coef[..., None])[..., 0] + intercept[..., None]
+
+    def score(self, X: Array, y: Array, sample_weight: Array | None = None) -> float:
+        """Coefficient of determination: ``R² = 1 - sum(s (y - p)²) / sum(s (y - mean(y))²)``.
+
+        Parameters
+        ----------
+        X : (..., m, d) array_like
+            Observations in rows.
+        y : (..., m) or (..., m, k) array_like
+            What should have been predicted for each row.
+        sample_weight : (..., m) array_like, optional
+            Weight s of each row.
+
+        Returns
+        -------
+        float
+            The mean over targets and problems. A constant target counts 1 where it is met exactly, else 0.
+
+        Raises
+        ------
+        ShapeError
+            If y has not the shape of the predictions, or sample_weight has not a weight for each row.
+        """
+        predictions = self.predict(X)
+        kind = common_kind(predictions=predictions, y=y, sample_weight=sample_weight)
+        (y,) = as_arrays(kind, y)
+        _checks.shape_is("y", y, tuple(predictions.shape), "the shape of the predictions")
+        rows = -2 if self._has_models else -1
+        weight: Any = 1.0
+        if sample_weight is not None:
+            (weight,) = as_arrays(kind, sample_weight)
+            needed = tuple(y.shape[:-1]) if self._has_models else tuple(y.shape)
+            _checks.shape_is("sample_weight", weight, needed, "one weight for each row of X")
+            weight = weight[..., None] if self._has_models else weight
+        total = (weight + 0.0 * y).sum(axis=rows, keepdims=True)
+        mean = (weight * y).sum(axis=rows, keepdims=True) / total
+        residual = (weight * (y - predictions) ** 2).sum(axis=rows)
+        spread = (weight * (y - mean) ** 2).sum(axis=rows)
+        constant = spread == 0
+        ratio = residual / (spread + constant)
+        return float((1.0 - (ratio * ~constant + (residual != 0) * constant)).mean())
