@@ -1,9 +1,75 @@
-"""Memory for results."""
+"""Memory for large host results, kept when they die so that the next one pays no page faults.
 
+A fresh result of 160 MB costs more to map and clear, page by page, than to compute: 12 of 14 ms for a
+batched outer product on two cores.  Freed blocks are therefore kept for reuse, and given to the
+operating system by MADV_FREE: it may take their pages whenever it needs any, and until then they are
+ready without a fault.
+"""
+
+import math
+import mmap
+import weakref
+from collections import deque
 from typing import Any
 
 import numpy as np
 
+POOLED_BYTES = 4 << 20  # smaller results come from malloc, which keeps their memory by itself
+KEPT_BYTES = 1 << 30  # most that is held for reuse
+WASTE = 1.5  # a block serves a result that is smaller by at most this factor
+
+_CAN_POOL = all(hasattr(mmap, name) for name in ("MADV_FREE", "MADV_HUGEPAGE", "MAP_PRIVATE"))
+# Only its atomic ends are used: a garbage collection may give a block back in the middle of any line.
+_free: deque[mmap.mmap] = deque()
+
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    return np.empty(shape, dtype)
+    """As `numpy.empty`; large arrays lie on reused memory, which they do not own."""
+    size = math.prod(shape)
+    nbytes = size * dtype.itemsize
+    if nbytes < POOLED_BYTES or dtype.hasobject or not _CAN_POOL:
+        return np.empty(shape, dtype)
+    block = _take(nbytes)
+    if block is None:
+        return np.empty(shape, dtype)
+    array = np.frombuffer(block, dtype, size)
+    weakref.finalize(_owner(array), _give_back, block).atexit = False
+    return array.reshape(shape)
+
+
+def _take(nbytes: int) -> mmap.mmap | None:
+    """A kept block of about the size, or a new one; None where the system gives none."""
+    for _ in range(len(_free)):
+        try:
+            block = _free.popleft()
+        except IndexError:
+            break
+        if nbytes <= len(block) <= WASTE * nbytes:
+            return block
+        _free.append(block)
+    try:
+        block = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        block.madvise(mmap.MADV_HUGEPAGE)
+    except (OSError, ValueError):
+        return None
+    return block
+
+
+def _owner(array: Any) -> Any:
+    """The object under all views of the array: it dies with the last of them."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array
+
+
+def _give_back(block: mmap.mmap) -> None:
+    """Keep a block whose last array has died, and the oldest ones no longer than there is room."""
+    if len(block) > KEPT_BYTES:
+        return
+    try:
+        block.madvise(mmap.MADV_FREE)
+    except (OSError, ValueError):
+        return
+    _free.append(block)
+    while sum(map(len, tuple(_free))) > KEPT_BYTES:
+        _free.popleft()
