@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import vecprod_gpu
+from vecprod_gpu.backends._driver import driver_version
 
 Description = dict[str, Any]
 
@@ -24,6 +25,7 @@ def describe() -> Description:
             "cpu": _cpu_name(),
             "cores": _cores(),
             "gpus": _gpus(),
+            "driver_runs_cuda": _driver_runs_cuda(),
             "python": f"{platform.python_implementation()} {platform.python_version()}",
             "packages": {name: _installed_version(name) for name in _PACKAGES},
         },
@@ -51,6 +53,7 @@ def print_tables(description: Description) -> None:
         ("system", machine["system"]),
         ("CPU", f"{machine['cpu']}, {machine['cores']} cores for this process"),
         ("GPU", "\n".join(machine["gpus"]) or "no NVIDIA GPU found"),
+        ("GPU driver", _driver_in_words(machine["driver_runs_cuda"])),
         ("Python", machine["python"]),
         *((name, number or "not installed") for name, number in machine["packages"].items()),
         ("VECPROD_BACKEND", description["forced_backend"] or "not set"),
@@ -60,11 +63,11 @@ def print_tables(description: Description) -> None:
     backends = Table(title="backends", title_justify="left", box=box.SIMPLE_HEAD)
     backends.add_column("backend", style="bold", no_wrap=True)
     backends.add_column("runs here", no_wrap=True)
-    backends.add_column("why", overflow="fold")
-    backends.add_column("what mends it", overflow="fold")
+    backends.add_column("why, and what mends it", overflow="fold")
     for name, status in description["backends"].items():
         verdict = "[green]yes[/]" if status["available"] else "[yellow]no[/]"
-        backends.add_row(name, verdict, escape(status["reason"]), escape(status["remedy"]))
+        lines = (line for line in (status["reason"], status["remedy"]) if line)
+        backends.add_row(name, verdict, escape("\n".join(lines)))
 
     console = Console()
     console.print(facts, backends)
@@ -102,6 +105,16 @@ def _gpus() -> list[str]:
     listing = _output_of("nvidia-smi", fields, "--format=csv,noheader")
     gpus = (line.split(", ") for line in listing.splitlines() if line.count(", ") == 2)
     return [f"{name}, driver {driver}, {memory}" for name, driver, memory in gpus]
+
+
+def _driver_runs_cuda() -> str | None:
+    """Newest CUDA version that the NVIDIA driver runs; None without a driver."""
+    version = driver_version()
+    return version and ".".join(map(str, version))
+
+
+def _driver_in_words(cuda: str | None) -> str:
+    return f"runs CUDA up to {cuda}" if cuda else "no NVIDIA driver found"
 
 
 def _output_of(*command: str) -> str:

@@ -246,7 +246,7 @@ def _multiply(
     out: Array | None,
 ) -> Array:
     """``alpha * a ⊗ b + beta * out`` of a and b in the shapes given, on the backend chosen for them."""
-    dtype = result_dtype(a, b)
+    dtype_a, dtype_b, dtype = np.multiply.resolve_dtypes((np.dtype(a.dtype), np.dtype(b.dtype), None))
     alpha = _checks.scalar_of("alpha", alpha, dtype)
     beta = _checks.scalar_of("beta", beta, dtype)
     shape = (*lead, a_shape[-1], b_shape[-1])
@@ -259,8 +259,8 @@ def _multiply(
     work = Work(bytes=moved_elements * dtype.itemsize, flops=elements)
     choice = _dispatch.choose("batched_outer", kind, dtype, work)
     backend = choice.module
-    a = backend.reshape(backend.cast(backend.native(a), dtype), a_shape)
-    b = backend.reshape(backend.cast(backend.native(b), dtype), b_shape)
+    a = backend.reshape(backend.cast(backend.native(a), dtype_a), a_shape)
+    b = backend.reshape(backend.cast(backend.native(b), dtype_b), b_shape)
     destination = Destination(choice, kind, shape, dtype, out)
     destination.avoid(a, b)
     if beta != 0:

@@ -25,7 +25,8 @@ above never ask which one they hold.
 ``address(native) -> int``
     Where its first element lies.
 ``assign(destination, native)``
-    ``destination[...] = native`` in the caller's own kind, casting within ``same_kind``.
+    ``destination[...] = native``, casting within ``same_kind``; the destination is a native array or
+    one of the caller's.
 ``export(native, kind)``
     The result in the caller's kind (``"numpy"``, ``"cupy"`` or ``"numba"``), without a copy where it
     stays on the device.

@@ -50,7 +50,7 @@ def _take(nbytes: int) -> mmap.mmap | None:
     try:
         block = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         block.madvise(mmap.MADV_HUGEPAGE)
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         return None
     return block
 

@@ -1,9 +1,13 @@
 """How this package compiles for the host: lazily, cached on disk where that can be, never failing for it."""
 
+import pickle
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock
+
+from . import _forks
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -11,10 +15,19 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # the same for every call. Nothing may be assumed about NaN or infinity.
 SUMS = {"reassoc", "contract", "nsz"}
 
+# A full disk, a folder that vanished, a file that a crash left half written.
+_CACHE_ERRORS = (OSError, EOFError, pickle.UnpicklingError)
+
+_forks.wait_for(global_compiler_lock)
+
 
 def compiled(**options: Any) -> Callable[[Function], Function]:
     """``numba.njit`` without the GIL, on whichever cache folder there is, or none."""
-    return lambda function: cached(lambda cache: numba.njit(nogil=True, cache=cache, **options)(function))
+
+    def compile_lazily(function: Function) -> Any:
+        return _forgiving(cached(lambda cache: numba.njit(nogil=True, cache=cache, **options)(function)))
+
+    return compile_lazily
 
 
 def cached(build: Callable[[bool], Any]) -> Any:
@@ -23,9 +36,31 @@ def cached(build: Callable[[bool], Any]) -> Any:
     Numba raises RuntimeError while decorating when it finds no writable place beside the source, in
     the user's cache folder or in NUMBA_CACHE_DIR.
     """
-    try:
-        return build(True)
-    except RuntimeError as error:
-        if "cannot cache" not in str(error):
-            raise
+    with global_compiler_lock:  # a build imports modules of Numba too: a fork waits for all of it
+        try:
+            return build(True)
+        except RuntimeError as error:
+            if "cannot cache" not in str(error):
+                raise
+        except _CACHE_ERRORS:
+            pass
         return build(False)
+
+
+def _forgiving(dispatcher: Any) -> Any:
+    """The dispatcher, which compiles later, with a cache whose failures cost a compilation and no more."""
+    cache = getattr(dispatcher, "_cache", None)
+    if cache is not None:
+        cache.load_overload = _without_failure(cache.load_overload)
+        cache.save_overload = _without_failure(cache.save_overload)
+    return dispatcher
+
+
+def _without_failure(access: Callable[..., Any]) -> Callable[..., Any]:
+    def attempt(*arguments: Any) -> Any:
+        try:
+            return access(*arguments)
+        except _CACHE_ERRORS:
+            return None
+
+    return attempt

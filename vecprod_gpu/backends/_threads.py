@@ -11,7 +11,8 @@ import itertools
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -36,6 +37,8 @@ def for_each_block(task: Callable[[int, int], None], count: int, block: int) -> 
     starts = itertools.count(0, block)
     blocks = -(-count // block)
     stopped = False
+    errors: list[BaseException] = []
+    helpers = _Helpers()
 
     def work() -> None:
         nonlocal stopped
@@ -48,44 +51,77 @@ def for_each_block(task: Callable[[int, int], None], count: int, block: int) -> 
                 stopped = True
                 raise
 
-    helpers = _submit(work, min(thread_count(), blocks) - 1)
+    def help_out() -> None:
+        helpers.begun.append(None)  # before `stopped` is read: whoever waits sees this, or no block begins
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            helpers.ended.append(None)
+            helpers.bell.put(None)
+
     try:
+        _submit(help_out, min(thread_count(), blocks) - 1)
         work()
     finally:
         stopped = True
-        _wait(helpers)
-    for helper in helpers:
-        if not helper.cancelled():
-            helper.result()
+        helpers.wait()
+    if errors:
+        try:
+            raise errors[0]
+        finally:
+            errors.clear()  # the error knows this frame: a cycle that would keep the arrays alive
 
 
-def _submit(work: Callable[[], None], threads: int) -> list[Future[None]]:
+class _Helpers:
+    """The threads that work on one call, counted by themselves.
+
+    Their futures cannot tell: a pool that can start no thread raises with the work already queued, and
+    an interrupt may come before a future has reached its caller.  Each of the three parts changes in
+    one step, so that an interrupt finds them true.
+
+    Attributes
+    ----------
+    begun, ended : list
+        One element for each helper that has begun, and for each that has ended.
+    bell : SimpleQueue
+        Rung after every growth of `ended`.
+    """
+
+    def __init__(self) -> None:
+        self.begun: list[None] = []
+        self.ended: list[None] = []
+        self.bell: SimpleQueue[None] = SimpleQueue()
+
+    def wait(self) -> None:
+        """Return, or raise the interrupts that came meanwhile, when all that began have ended."""
+        interrupt: KeyboardInterrupt | None = None
+        while True:
+            try:
+                while len(self.ended) < len(self.begun):
+                    self.bell.get()
+                break
+            except KeyboardInterrupt as raised:
+                interrupt = raised
+        if interrupt is not None:
+            raise interrupt
+
+
+def _submit(work: Callable[[], None], threads: int) -> None:
     """Start `work` on pool threads, each in a copy of the caller's context (np.errstate lives there)."""
     if threads <= 0:
-        return []
+        return
     global _pool
     with _lock:
         if _pool is None:
             _pool = ThreadPoolExecutor(thread_count(), thread_name_prefix="vecprod")
         pool = _pool
-    try:
-        return [pool.submit(contextvars.copy_context().run, work) for _ in range(threads)]
-    except RuntimeError:  # the interpreter is shutting down: the caller works alone
-        return []
-
-
-def _wait(helpers: list[Future[None]]) -> None:
-    """Drop helpers that never began; wait for the others, however often an interrupt arrives."""
-    interrupt: KeyboardInterrupt | None = None
-    for helper in helpers:
-        helper.cancel()
-        while not helper.done():
-            try:
-                helper.exception()
-            except KeyboardInterrupt as raised:
-                interrupt = raised
-    if interrupt is not None:
-        raise interrupt
+    for _ in range(threads):
+        try:
+            pool.submit(contextvars.copy_context().run, work)
+        except RuntimeError:  # no thread can be started, or the interpreter shuts down: others work on
+            return
 
 
 def _forget_pool() -> None:

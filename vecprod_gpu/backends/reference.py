@@ -88,7 +88,8 @@ def linreg_pass(
     loss: Array | None,
 ) -> None:
     """See the contract in `vecprod_gpu.backends`."""
-    X = X.astype(w.dtype, copy=False)
+    # The linear algebra library sums in another order where the layout differs: one layout, one result.
+    X, y, w = (np.require(array, w.dtype, ["C", "A"]) for array in (X, y, w))
     if x_offset is not None:
         X = X - x_offset[:, np.newaxis, :]
     residual = X @ w - y

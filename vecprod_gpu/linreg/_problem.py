@@ -57,7 +57,9 @@ class Shapes:
         return (size(self.lead), size(self.models))
 
 
-def read_shapes(X: Array, y: Array, w_shape: tuple[int, ...] | None, sample_weight: Array | None) -> Shapes:
+def read_shapes(
+    X: Array, y: Array, w_shape: tuple[int, ...] | None, sample_weight: Array | None, w_name: str = "w"
+) -> Shapes:
     """Check the shapes against each other; without w there is one model for each target."""
     if X.ndim < 2:
         raise ShapeError(
@@ -75,14 +77,16 @@ def read_shapes(X: Array, y: Array, w_shape: tuple[int, ...] | None, sample_weig
     if sample_weight is not None:
         shape_is("sample_weight", sample_weight, (*lead, n), "one weight for each row of X")
     targets = tuple(y.shape[X.ndim - 1 :])
-    models = _read_models(lead, d, targets, w_shape)
+    models = _read_models(lead, d, targets, w_shape, w_name)
     if 0 in models:
-        raise ShapeError("there is no model: y has no columns" if 0 in targets else "w has no columns")
+        raise ShapeError(
+            "there is no model: y has no columns" if 0 in targets else f"{w_name} has no columns"
+        )
     return Shapes(lead, n, d, size(targets), models)
 
 
 def _read_models(
-    lead: tuple[int, ...], d: int, targets: tuple[int, ...], w_shape: tuple[int, ...] | None
+    lead: tuple[int, ...], d: int, targets: tuple[int, ...], w_shape: tuple[int, ...] | None, w_name: str
 ) -> tuple[int, ...]:
     """``()`` or ``(k,)``: from w where it is given, else from the targets."""
     if w_shape is None:
@@ -94,7 +98,7 @@ def _read_models(
         needed = (*lead, d, *targets)
         why = "a coefficient for each column of X" + (", and a column for each target" if targets else "")
     if w_shape != needed:
-        raise ShapeError(f"w has shape {w_shape}; needed is {needed}, {why}")
+        raise ShapeError(f"{w_name} has shape {w_shape}; needed is {needed}, {why}")
     return needed[len(lead) + 1 :]
 
 
@@ -160,15 +164,21 @@ class Problem:
 
     @classmethod
     def prepare(
-        cls, X: Array, y: Array, w: Array | None, sample_weight: Array | None, out: Array | None = None
+        cls,
+        X: Array,
+        y: Array,
+        w: Array | None,
+        sample_weight: Array | None,
+        out: Array | None = None,
+        w_name: str = "w",
     ) -> "tuple[Problem, Array | None]":
         """Check the arguments of a call, choose its backend, and bring them there; w comes back beside."""
-        kind = common_kind(X=X, y=y, w=w, sample_weight=sample_weight, out=out)
+        kind = common_kind(**{"X": X, "y": y, w_name: w, "sample_weight": sample_weight, "out": out})
         X, y = as_arrays(kind, X, y)
         w = None if w is None else as_arrays(kind, w)[0]
         sample_weight = None if sample_weight is None else as_arrays(kind, sample_weight)[0]
-        shapes = read_shapes(X, y, None if w is None else tuple(w.shape), sample_weight)
-        dtype = result_dtype(X=X, y=y, w=w, sample_weight=sample_weight)
+        shapes = read_shapes(X, y, None if w is None else tuple(w.shape), sample_weight, w_name)
+        dtype = result_dtype(**{"X": X, "y": y, w_name: w, "sample_weight": sample_weight})
         stored = stored_dtype(np.dtype(X.dtype), summing_dtype(dtype))
         choice = _dispatch.choose("linreg", kind, stored, _work(shapes, stored))
         backend = choice.module

@@ -94,7 +94,7 @@ def linreg_fit(
     penalties = {"l1": _checks.real("l1", l1, minimum=0.0), "l2": _checks.real("l2", l2, minimum=0.0)}
     max_iter = _checks.count("max_iter", max_iter, minimum=0)
     tol = _checks.real("tol", tol, minimum=0.0)
-    problem, w = Problem.prepare(X, y, w0, sample_weight)
+    problem, w = Problem.prepare(X, y, w0, sample_weight, w_name="w0")
     _check_weights(problem)
     x_mean = y_mean = None
     if fit_intercept:

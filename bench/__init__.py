@@ -1,0 +1,1 @@
+"""Batched vector products and linear regression by gradient steps."""

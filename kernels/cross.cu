@@ -1,0 +1,99 @@
+// Batched cross products of 3-vectors.
+//
+//     out = (a1*b2 - a2*b1,  a2*b0 - a0*b2,  a0*b1 - a1*b0)
+//
+// Each product and each difference is rounded to the stored type, as NumPy rounds them, and nothing
+// is contracted (common.cuh says why): a × a is exactly 0.
+//
+// out (count, 3) contiguous.  It may be a or b itself: a thread reads all its vectors before it
+// writes any, and no pointer is __restrict__.
+//
+// Bytes moved: a, b and out once each.
+//
+// In `cross_contiguous` a thread takes as many vectors as a chunk has elements (4 of a 4-byte type),
+// which are exactly three chunks of each operand: 16-byte accesses in place of ones with stride 3.
+// Adjacent threads lie 48 bytes apart, but the three loads of a warp cover the same lines together.
+//
+// To try on a GPU: two groups a thread; staging through shared memory in 128-byte lines.
+
+struct vector_t {
+    scalar_t x, y, z;
+};
+
+inline __device__ scalar_t product(scalar_t x, scalar_t y) { return to_stored(multiply(to_sum(x), to_sum(y))); }
+
+inline __device__ scalar_t difference(scalar_t x, scalar_t y) { return to_stored(subtract(to_sum(x), to_sum(y))); }
+
+inline __device__ vector_t cross_product(vector_t a, vector_t b) {
+    return {difference(product(a.y, b.z), product(a.z, b.y)), difference(product(a.z, b.x), product(a.x, b.z)),
+            difference(product(a.x, b.y), product(a.y, b.x))};
+}
+
+inline __device__ vector_t load_vector(const scalar_t* source, index_t stride) {
+    return {source[0], source[stride], source[2 * stride]};
+}
+
+inline __device__ void store_vector(scalar_t* destination, vector_t vector) {
+    destination[0] = vector.x;
+    destination[1] = vector.y;
+    destination[2] = vector.z;
+}
+
+// CHUNK vectors, in three chunks.
+union group_t {
+    chunk_t chunks[3];
+    vector_t vectors[CHUNK];
+};
+
+inline __device__ group_t load_group(const scalar_t* source) {
+    group_t group;
+#pragma unroll
+    for (int c = 0; c < 3; ++c) group.chunks[c] = load_chunk(source + c * CHUNK);
+    return group;
+}
+
+inline __device__ void store_group(scalar_t* destination, group_t group) {
+#pragma unroll
+    for (int c = 0; c < 3; ++c) store_chunk(destination + c * CHUNK, group.chunks[c]);
+}
+
+inline __device__ group_t cross_product(group_t a, group_t b) {
+    group_t result;
+#pragma unroll
+    for (int v = 0; v < CHUNK; ++v) result.vectors[v] = cross_product(a.vectors[v], b.vectors[v]);
+    return result;
+}
+
+// Vectors before the first one from which 16-byte accesses can serve all three arrays; or `count`.
+inline __device__ index_t vectors_before_groups(const scalar_t* a, const scalar_t* b, const scalar_t* out,
+                                                index_t count) {
+    for (index_t first = 0; first < CHUNK && first < count; ++first)
+        if (is_aligned(a + 3 * first) && is_aligned(b + 3 * first) && is_aligned(out + 3 * first)) return first;
+    return count;
+}
+
+extern "C" __global__ void cross_contiguous(const scalar_t* a, const scalar_t* b, scalar_t* out, index_t count) {
+    const index_t before = vectors_before_groups(a, b, out, count);
+    const index_t groups = (count - before) / CHUNK;
+    for (index_t group = thread_in_grid(); group < groups; group += threads_in_grid()) {
+        const index_t start = 3 * (before + group * CHUNK);
+        store_group(out + start, cross_product(load_group(a + start), load_group(b + start)));
+    }
+    for (index_t k = thread_in_grid(); k < count - groups * CHUNK; k += threads_in_grid()) {
+        const index_t start = 3 * (k < before ? k : k + groups * CHUNK);
+        store_vector(out + start, cross_product(load_vector(a + start, 1), load_vector(b + start, 1)));
+    }
+}
+
+extern "C" __global__ void cross_strided(const scalar_t* a, const scalar_t* b, scalar_t* out, index_t outer_count,
+                                         index_t inner_count, index_t a_outer_stride, index_t a_inner_stride,
+                                         index_t a_component_stride, index_t b_outer_stride, index_t b_inner_stride,
+                                         index_t b_component_stride) {
+    const index_t count = outer_count * inner_count;
+    for (index_t i = thread_in_grid(); i < count; i += threads_in_grid()) {
+        const index_t outer = divide(i, inner_count), inner = i - outer * inner_count;
+        const vector_t left = load_vector(a + outer * a_outer_stride + inner * a_inner_stride, a_component_stride);
+        const vector_t right = load_vector(b + outer * b_outer_stride + inner * b_inner_stride, b_component_stride);
+        store_vector(out + 3 * i, cross_product(left, right));
+    }
+}

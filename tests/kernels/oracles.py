@@ -1,0 +1,42 @@
+"""What the kernels should compute, in plain NumPy and float64, sharing no code with any backend."""
+
+import numpy as np
+
+
+def wide(array):
+    """The array in the widest type of its kind; integers stay, since they wrap at their own width."""
+    kind = np.asarray(array).dtype.kind
+    return np.asarray(array, dtype={"f": np.float64, "c": np.complex128}.get(kind))
+
+
+def batched_outer(a, b, alpha=1, beta=0, out=None):
+    """``(alpha * a) ⊗ b + beta * out``."""
+    product = np.einsum("...i,...j->...ij", wide(a) * np.asarray(alpha).astype(wide(a).dtype), wide(b))
+    return product if beta == 0 else product + wide(out) * np.asarray(beta).astype(wide(out).dtype)
+
+
+def cross(a, b):
+    """``a × b`` over the last axis."""
+    a0, a1, a2 = np.moveaxis(wide(a), -1, 0)
+    b0, b1, b2 = np.moveaxis(wide(b), -1, 0)
+    return np.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], axis=-1)
+
+
+def linreg(X, y, w, sample_weight=None, x_offset=None, *, l1=0.0, l2=0.0, learning_rate=None):
+    """Gradient, or proximal step where a learning rate is given, and loss: ``(B, d, k)`` and ``(B, k)``."""
+    X, y, w = wide(X), wide(y), wide(w)
+    s = np.ones(X.shape[:2]) if sample_weight is None else wide(sample_weight)
+    if x_offset is not None:
+        X = X - wide(x_offset)[:, None, :]
+    results, losses = [], []
+    for X_i, y_i, w_i, s_i in zip(X, y, w, s, strict=True):
+        residual = X_i @ w_i - y_i
+        total = s_i.sum()
+        result = X_i.T @ (s_i[:, None] * residual) / total + l2 * w_i
+        if learning_rate is not None:
+            moved = w_i - learning_rate * result
+            result = np.sign(moved) * np.maximum(np.abs(moved) - learning_rate * l1, 0)
+        results.append(result)
+        penalty = l1 * np.abs(w_i).sum(axis=0) + l2 / 2 * (w_i**2).sum(axis=0)
+        losses.append((s_i[:, None] * residual**2).sum(axis=0) / (2 * total) + penalty)
+    return np.stack(results), np.stack(losses)

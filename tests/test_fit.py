@@ -1,0 +1,191 @@
+"""A whole fit by gradient steps, against closed forms and against the same iteration in NumPy."""
+
+import numpy as np
+import pytest
+
+import vecprod_gpu as vp
+
+
+def draw(rng, n=40, d=3, tail=(), lead=()):
+    X = rng.standard_normal((*lead, n, d)) + 2
+    return X, rng.standard_normal((*lead, n, *tail)) + X[..., :1].reshape(*lead, n, *(1 for _ in tail))
+
+
+def iterate(X, y, rate, steps, l1=0.0, l2=0.0, weights=None):
+    """Proximal descent on centred data in plain NumPy: coefficients, intercept and losses."""
+    s = np.ones(len(X)) if weights is None else weights
+    x_mean, y_mean = np.average(X, 0, s), np.average(y, weights=s)
+    A, b, w, losses = X - x_mean, y - y_mean, np.zeros(X.shape[1]), []
+    for _ in range(steps + 1):
+        r = A @ w - b
+        losses.append((s * r * r).sum() / (2 * s.sum()) + l1 * np.abs(w).sum() + l2 / 2 * w @ w)
+        last, w = w, w - rate * (A.T @ (s * r) / s.sum() + l2 * w)
+        w = np.sign(w) * np.maximum(np.abs(w) - rate * l1, 0)
+    return last, y_mean - x_mean @ last, losses
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_equals_the_same_steps_in_numpy(backend, rng, weighted):
+    X, y = draw(rng, 25)
+    s = rng.uniform(0.5, 2, 25) if weighted else None
+    fit = vp.linreg_fit(X, y, learning_rate=0.1, max_iter=7, tol=0, l1=0.05, l2=0.1, sample_weight=s)
+    coef, intercept, losses = iterate(X, y, 0.1, 7, 0.05, 0.1, s)
+    assert fit.n_iter == 7
+    assert not fit.converged
+    # Sums of 25 products in another order: some eps, and 1e-12 leaves a factor of 100.
+    np.testing.assert_allclose(fit.coef, coef, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(fit.intercept, intercept, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(fit.loss_history, losses, rtol=1e-12)
+
+
+def test_converges_to_least_squares(host_backend, rng):
+    X, y = draw(rng)
+    fit = vp.linreg_fit(X, y, learning_rate=0.5, tol=1e-10, max_iter=5000)
+    exact = np.linalg.lstsq(np.column_stack([X, np.ones(len(X))]), y, rcond=None)[0]
+    assert fit.converged
+    assert fit.n_iter < 5000
+    assert len(fit.loss_history) == fit.n_iter + 1
+    np.testing.assert_allclose([*fit.coef, fit.intercept], exact, rtol=1e-8)
+
+
+def test_ridge_has_its_closed_form(host_backend, rng):
+    X, y = draw(rng)
+    fit = vp.linreg_fit(X, y, learning_rate=0.3, tol=1e-12, max_iter=5000, l2=0.7)
+    A, b = X - X.mean(0), y - y.mean()
+    exact = np.linalg.solve(A.T @ A / len(X) + 0.7 * np.eye(3), A.T @ b / len(X))
+    np.testing.assert_allclose(fit.coef, exact, rtol=1e-9)
+
+
+def test_lasso_meets_its_optimality_conditions(host_backend, rng):
+    X, y = draw(rng, d=8)
+    fit = vp.linreg_fit(X, y, learning_rate=0.3, tol=1e-12, max_iter=20_000, l1=0.2)
+    A, b = X - X.mean(0), y - y.mean()
+    slope = A.T @ (A @ fit.coef - b) / len(X)
+    inactive = fit.coef == 0
+    assert 0 < inactive.sum() < 8
+    assert (np.abs(slope[inactive]) <= 0.2 + 1e-9).all()
+    np.testing.assert_allclose(slope[~inactive], -0.2 * np.sign(fit.coef[~inactive]), atol=1e-9)
+
+
+def test_far_offsets_do_not_harm_float32(host_backend, rng):
+    X = (rng.standard_normal((500, 3)) + 1e4).astype(np.float32)
+    true = np.array([1.0, -2.0, 0.5])
+    y = X.astype(np.float64) @ true
+    fit = vp.linreg_fit(X, (y - y.mean()).astype(np.float32), learning_rate=0.5, max_iter=200)
+    # The spacing of float32 at 1e4 is 1e-3 of the spread of X; without centring the error is above 1.
+    np.testing.assert_allclose(fit.coef, true, atol=2e-3)
+
+
+def test_integer_weights_repeat_rows(host_backend, rng):
+    X, y = draw(rng)
+    times = rng.integers(0, 3, len(X))
+    weighted = vp.linreg_fit(X, y, learning_rate=0.2, l1=0.01, sample_weight=times)
+    repeated = vp.linreg_fit(np.repeat(X, times, 0), np.repeat(y, times), learning_rate=0.2, l1=0.01)
+    assert weighted.n_iter == repeated.n_iter
+    np.testing.assert_allclose(weighted.coef, repeated.coef, rtol=1e-10)
+
+
+@pytest.mark.parametrize(("lead", "tail"), [((), (2,)), ((3,), ()), ((2, 2), (3,))])
+def test_targets_and_batches_are_fits_of_their_own(host_backend, rng, lead, tail):
+    X, y = draw(rng, lead=lead, tail=tail)
+    fit = vp.linreg_fit(X, y, learning_rate=0.1, max_iter=20, tol=0)
+    assert fit.coef.shape == (*lead, 3, *tail)
+    assert fit.intercept.shape == (*lead, *tail)
+    assert fit.loss_history.shape == (21, *lead, *tail)
+    assert fit.predict(X).shape == y.shape
+    for batch in np.ndindex(*lead):
+        for target in np.ndindex(*tail):
+            alone = vp.linreg_fit(
+                X[batch], y[(*batch, slice(None), *target)], learning_rate=0.1, max_iter=20, tol=0
+            )
+            np.testing.assert_allclose(fit.coef[(*batch, slice(None), *target)], alone.coef, rtol=1e-10)
+            np.testing.assert_allclose(fit.intercept[(*batch, *target)], alone.intercept, rtol=1e-10)
+
+
+def test_w0_is_where_it_starts_and_stays(host_backend, rng):
+    X, y = draw(rng)
+    w0 = np.array([1.0, 2.0, 3.0])
+    fit = vp.linreg_fit(X, y, learning_rate=0.1, max_iter=0, w0=w0)
+    np.testing.assert_array_equal(fit.coef, w0)
+    assert fit.n_iter == 0
+    assert fit.loss_history.shape == (1,)
+    vp.linreg_fit(X, y, learning_rate=0.1, max_iter=5, w0=w0)
+    np.testing.assert_array_equal(w0, [1.0, 2.0, 3.0])
+
+
+def test_callback_sees_every_step_and_may_stop(host_backend, rng):
+    X, y = draw(rng)
+    seen = []
+
+    def watch(iteration, coef, loss):
+        seen.append((iteration, coef, float(loss)))
+        coef[:] = np.nan
+        if iteration == 4:
+            raise StopIteration
+
+    fit = vp.linreg_fit(X, y, learning_rate=0.1, tol=0, callback=watch)
+    assert [iteration for iteration, _, _ in seen] == [1, 2, 3, 4]
+    assert fit.n_iter == 4
+    np.testing.assert_array_equal(fit.loss_history[:-1], [loss for _, _, loss in seen])
+    assert np.isfinite(fit.coef).all()
+
+
+def test_zero_tolerance_takes_every_step(host_backend):
+    fit = vp.linreg_fit(np.eye(3), np.zeros(3), learning_rate=0.1, max_iter=6, tol=0)
+    assert (fit.n_iter, fit.converged) == (6, False)
+
+
+def test_result_is_frozen_and_keeps_the_dtype(host_backend, rng):
+    X, y = (array.astype(np.float32) for array in draw(rng))
+    fit = vp.linreg_fit(X, y, learning_rate=0.1, max_iter=3)
+    assert fit.coef.dtype == np.float32
+    assert np.asarray(fit.intercept).dtype == np.float32
+    with pytest.raises(AttributeError):
+        fit.coef = None
+
+
+def test_score_is_the_coefficient_of_determination(host_backend, rng):
+    X, y = draw(rng, tail=(2,))
+    s = rng.uniform(0.5, 2, len(X))
+    fit = vp.linreg_fit(X, y, learning_rate=0.2)
+    residual = y - (X @ fit.coef + fit.intercept)
+    for weights in (None, s):
+        mean = np.average(y, axis=0, weights=weights)
+        w = np.ones(len(X)) if weights is None else weights
+        exact = 1 - (w[:, None] * residual**2).sum(0) / (w[:, None] * (y - mean) ** 2).sum(0)
+        assert fit.score(X, y, weights) == pytest.approx(exact.mean(), rel=1e-12)
+
+
+def test_score_of_a_constant_target(host_backend):
+    fit = vp.linreg_fit(np.arange(4.0)[:, None], np.full(4, 2.0), learning_rate=0.1)
+    assert fit.score(np.arange(4.0)[:, None], np.full(4, 2.0)) == 1.0
+    assert fit.score(np.arange(4.0)[:, None], np.full(4, 3.0)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "words"),
+    [
+        ({"learning_rate": -1}, ValueError, "learning_rate must be finite and more than 0.0"),
+        ({"max_iter": 1.5}, TypeError, "max_iter must be an integer, not 1.5"),
+        ({"max_iter": -1}, ValueError, "max_iter must be at least 0; it is -1"),
+        ({"tol": -1e-3}, ValueError, "tol must be finite and at least 0.0"),
+        (
+            {"sample_weight": [1, -1, 1, 1]},
+            ValueError,
+            "sample_weight must not be negative or NaN; it is -1.0 at row 1",
+        ),
+        ({"sample_weight": [0, 0, 0, 0]}, ValueError, "sample_weight must not add up to 0"),
+        ({"w0": np.ones(3)}, ValueError, "w0 has shape (3,); needed is (2,)"),
+    ],
+)
+def test_errors(backend, how, error, words):
+    with pytest.raises(error) as raised:
+        vp.linreg_fit(np.ones((4, 2)), np.arange(4.0), **{"learning_rate": 0.1, **how})
+    assert words in str(raised.value)
+
+
+def test_predict_checks_its_columns(host_backend, rng):
+    X, y = draw(rng)
+    fit = vp.linreg_fit(X, y, learning_rate=0.1, max_iter=2)
+    with pytest.raises(vp.errors.ShapeError, match=r"X has shape \(4, 2\); needed is \(..., m, 3\)"):
+        fit.predict(np.ones((4, 2)))

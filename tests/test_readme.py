@@ -1,0 +1,54 @@
+"""The README's examples run, and its set-up commands stand where a newcomer looks for them."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    """The fenced code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def section(title: str) -> str:
+    """The text under a second-level heading."""
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, flags=re.DOTALL | re.MULTILINE)
+    assert found, f"the README has no section {title!r}"
+    return found[1]
+
+
+def test_the_python_examples_run(monkeypatch):
+    # One session, as a reader would type it. The examples speak of the automatic choice of backend.
+    monkeypatch.delenv("VECPROD_BACKEND", raising=False)
+    session = "\n".join(blocks("python"))
+    assert session.count(">>>") > 20
+    test = doctest.DocTestParser().get_doctest(session, {}, "README.md", "README.md", 0)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    complaints: list[str] = []
+    failed, attempted = runner.run(test, out=complaints.append)
+    assert attempted > 20
+    assert not failed, "".join(complaints)
+
+
+def test_the_quick_start_is_two_commands():
+    demo, tests = blocks("bash", section("Quick start"))[:2]
+    assert len(demo.strip().splitlines()) == len(tests.strip().splitlines()) == 1
+    assert demo.strip().endswith("vecprod demo")
+    assert tests.strip().endswith("pytest")
+    for command in (demo, tests):
+        assert "-m venv" in command  # each works by itself in a fresh clone
+        assert "pip install" in command
+
+
+def test_the_checks_run_the_tests_as_the_readme_does():
+    assert re.search(r"^python -m pytest$", (ROOT / "ci" / "check.sh").read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
+def test_links_lead_somewhere(target):
+    assert (ROOT / target).exists()

@@ -1,0 +1,64 @@
+"""What can be learnt of the NVIDIA driver without starting it.
+
+``cuInit`` in a process breaks CUDA in every child that it forks later, so nothing here calls it: the
+driver's library is only loaded, its version is asked by the one function that needs no context, and
+devices are counted by NVML, the management library that comes with the driver.
+"""
+
+import ctypes
+import os
+import sys
+from functools import cache
+
+_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+_MANAGEMENT = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
+
+
+@cache
+def driver_library() -> str | None:
+    """Name of the driver's library where the loader finds it, else None."""
+    return None if _load(_DRIVER) is None else _DRIVER
+
+
+@cache
+def driver_version() -> tuple[int, int] | None:
+    """Newest CUDA version that the driver runs, as ``(major, minor)``; None without a driver.
+
+    Examples
+    --------
+    >>> version = driver_version()
+    >>> version is None or version >= (1, 0)
+    True
+    """
+    library = _load(_DRIVER)
+    version = ctypes.c_int()
+    if library is None or library.cuDriverGetVersion(ctypes.byref(version)) != 0:
+        return None
+    return version.value // 1000, version.value % 1000 // 10
+
+
+def device_count() -> int | None:
+    """Count the GPUs that this process may use; None where NVML cannot tell."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return 0
+    return _installed_devices()
+
+
+@cache
+def _installed_devices() -> int | None:
+    """Count the GPUs of the machine; None where NVML cannot tell."""
+    library = _load(_MANAGEMENT)
+    if library is None or library.nvmlInit_v2() != 0:
+        return None
+    count = ctypes.c_uint()
+    known = library.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0
+    library.nvmlShutdown()
+    return count.value if known else None
+
+
+def _load(name: str) -> ctypes.CDLL | None:
+    """Load the shared library `name`, or None where the loader has none."""
+    try:
+        return ctypes.CDLL(name)
+    except OSError:
+        return None

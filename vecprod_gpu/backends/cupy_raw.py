@@ -1,0 +1,249 @@
+"""The backend ``cupy``: launches the ``.cu`` kernels on CuPy arrays; `vecprod_gpu.backends` is its contract.
+
+CuPy is imported when the first array arrives, so that asking for the `status` costs nothing and
+starts no driver.
+"""
+
+import ctypes.util
+import importlib
+import sys
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vecprod_gpu import _compile
+
+from . import _device, _driver
+from ._status import Status
+
+_STORED_TYPES = {
+    "batched_outer": "efdFD?bBhHiIlLqQ",
+    "cross": "efdFDbBhHiIlLqQ",
+    "linreg": "efd",
+}
+"""Type codes of the dtypes that each operation takes."""
+
+_DEFAULT_SHARED_BYTES = 49152
+"""Dynamic shared memory that a kernel may have without asking the driver for more."""
+
+
+# --- What it is ------------------------------------------------------------------------------------
+
+
+def status() -> Status:
+    """Whether the backend can run here; see `vecprod_gpu.backends`."""
+    installed = _cupy_distribution()
+    if installed is None:
+        return Status(False, "CuPy is not installed", _install(_driver.driver_version()))
+    return _unfit_machine(*installed) or _ready(*installed)
+
+
+def _unfit_machine(package: str, number: str) -> Status | None:
+    """Tell what the machine, its driver or the toolkit lacks, if anything."""
+    driver = _driver.driver_version()
+    if driver is None:
+        return Status(False, "no NVIDIA driver was found", "install it from https://www.nvidia.com/drivers")
+    toolkit = _toolkit_major(package)
+    if toolkit is not None and driver < (toolkit, 0):
+        reason = (
+            f"the NVIDIA driver runs CUDA {driver[0]}.{driver[1]}, and {package} {number} needs {toolkit}"
+        )
+        return Status(False, reason, f"pip uninstall {package} && {_install(driver)}, or update the driver")
+    if _driver.device_count() == 0:
+        return Status(False, "no NVIDIA GPU is visible", "unset CUDA_VISIBLE_DEVICES, if it hides one")
+    if not _has_nvrtc(toolkit or driver[0]):
+        reason = f"{package} {number} is installed without NVRTC, the compiler of its kernels"
+        return Status(False, reason, f'pip install "{package}[ctk]"')
+    return None
+
+
+def _ready(package: str, number: str) -> Status:
+    major, minor = _driver.driver_version() or (0, 0)
+    return Status(True, f"{package} {number}, NVIDIA driver for CUDA {major}.{minor}")
+
+
+def _cupy_distribution() -> tuple[str, str] | None:
+    """Name and version of the installed CuPy; its wheels are named after the toolkit."""
+    if find_spec("cupy") is None:
+        return None
+    for package in ("cupy-cuda13x", "cupy-cuda12x", "cupy"):
+        try:
+            return package, version(package)
+        except PackageNotFoundError:
+            continue
+    return "cupy", "of unknown version"
+
+
+def _toolkit_major(package: str) -> int | None:
+    """CUDA version that a wheel is built for, as ``cupy-cuda13x`` says; None for one built by hand."""
+    digits = package.removeprefix("cupy-cuda").removesuffix("x")
+    return int(digits) if digits.isdecimal() else None
+
+
+@cache
+def _has_nvrtc(major: int) -> bool:
+    """Whether NVRTC is on the loader's path, or among the packages where CuPy looks for it."""
+    if ctypes.util.find_library("nvrtc") is not None:
+        return True
+    patterns = (f"nvidia/cu{major}/**/*nvrtc*", "nvidia/cuda_nvrtc/**/*nvrtc*")
+    folders = (Path(entry) for entry in sys.path if entry)
+    return any(True for folder in folders for pattern in patterns for _ in folder.glob(pattern))
+
+
+def _install(driver: tuple[int, int] | None) -> str:
+    """Command that installs what suits the driver."""
+    return f'pip install "vecprod-gpu[{"cuda12" if driver and driver[0] <= 12 else "cuda13"}]"'
+
+
+def supports(operation: str, dtype: Any) -> bool:
+    """Whether `operation` takes the stored `dtype`; see `vecprod_gpu.backends`."""
+    return np.dtype(dtype).char in _STORED_TYPES[operation]
+
+
+# --- Arrays ----------------------------------------------------------------------------------------
+
+
+def native(array: Any) -> Any:
+    """Array of CuPy: itself, a view of another library's device array, or a copy of a host array."""
+    return _cupy().asarray(array)
+
+
+def empty(shape: Sequence[int], dtype: Any) -> Any:
+    """As `numpy.empty`."""
+    return _cupy().empty(tuple(shape), dtype)
+
+
+def cast(native: Any, dtype: Any) -> Any:
+    """As ``native.astype(dtype)``, without a copy where it has that dtype."""
+    return native.astype(dtype, copy=False)
+
+
+def moveaxis(native: Any, source: int, destination: int) -> Any:
+    """As `numpy.moveaxis`."""
+    return _cupy().moveaxis(native, source, destination)
+
+
+def reshape(native: Any, shape: Sequence[int]) -> Any:
+    """As `numpy.reshape`."""
+    return native.reshape(tuple(shape))
+
+
+def contiguous(native: Any) -> Any:
+    """Return `native` in C order: itself where it is so already."""
+    return _cupy().ascontiguousarray(native)
+
+
+def address(native: Any) -> int:
+    """Return where its first element lies."""
+    return int(native.data.ptr)
+
+
+def overlaps(native: Any, other: Any) -> bool:
+    """Whether the memory of the two may meet; see `vecprod_gpu.backends`."""
+    return bool(_cupy().may_share_memory(native, other))
+
+
+def assign(destination: Any, native: Any) -> None:
+    """``destination[...] = native`` in the caller's own kind; see `vecprod_gpu.backends`."""
+    if _is_on_host(destination):
+        np.copyto(destination, _cupy().asnumpy(native), casting="same_kind")
+    else:
+        _cupy().copyto(_cupy().asarray(destination), native, casting="same_kind")
+
+
+def export(native: Any, kind: str) -> Any:
+    """Array of the caller's kind; see `vecprod_gpu.backends`."""
+    if kind == "numpy":
+        return _cupy().asnumpy(native)
+    return native if kind == "cupy" else importlib.import_module("numba.cuda").as_cuda_array(native)
+
+
+def _cupy() -> Any:
+    import cupy
+
+    return cupy
+
+
+def _is_on_host(array: Any) -> bool:
+    return not hasattr(array, "__cuda_array_interface__")
+
+
+# --- Operations ------------------------------------------------------------------------------------
+
+
+def batched_outer(a: Any, b: Any, alpha: Any, beta: Any, out: Any) -> None:
+    """``out = (alpha * a) ⊗ b + beta * out``; see `vecprod_gpu.backends`."""
+    _device.batched_outer(_LAUNCHER, a, b, alpha, beta, out)
+
+
+def cross(a: Any, b: Any, out: Any) -> None:
+    """``out = a × b`` over the last axis; see `vecprod_gpu.backends`."""
+    _device.cross(_LAUNCHER, a, b, out)
+
+
+def linreg_pass(
+    X: Any,
+    y: Any,
+    w: Any,
+    sample_weight: Any | None,
+    x_offset: Any | None,
+    *,
+    l1: float,
+    l2: float,
+    learning_rate: float | None,
+    out: Any,
+    loss: Any | None,
+) -> None:
+    """Gradient or proximal step of many regressions; see `vecprod_gpu.backends`."""
+    _device.linreg_pass(
+        _LAUNCHER,
+        X,
+        y,
+        w,
+        sample_weight,
+        x_offset,
+        l1=l1,
+        l2=l2,
+        learning_rate=learning_rate,
+        out=out,
+        loss=loss,
+    )
+
+
+class _CupyLauncher:
+    """`_device.Launcher` for CuPy, on its current stream."""
+
+    threads = _device.THREADS
+    max_blocks = 65535  # of a grid's second axis; also enough to fill any GPU
+    shared_bytes_limit = 65536  # SHARED_LIMIT of linreg.cu
+    empty = staticmethod(empty)
+    assign = staticmethod(assign)
+    overlaps = staticmethod(overlaps)
+
+    @staticmethod
+    def contiguous(native: Any, shape: tuple[int, ...]) -> Any:
+        return _cupy().ascontiguousarray(_cupy().broadcast_to(native, shape))
+
+    @staticmethod
+    def launch(
+        file: str,
+        kernel: str,
+        stored_dtype: np.dtype[Any],
+        sum_dtype: np.dtype[Any],
+        grid: _device.Grid,
+        block: int,
+        args: Sequence[Any],
+        shared_bytes: int,
+    ) -> None:
+        function = _compile.get_kernel(file, kernel, stored_dtype, sum_dtype)
+        if shared_bytes > _DEFAULT_SHARED_BYTES:
+            function.max_dynamic_shared_size_bytes = shared_bytes
+        function(grid, (block,), tuple(args), shared_mem=shared_bytes)
+
+
+_LAUNCHER = _CupyLauncher()

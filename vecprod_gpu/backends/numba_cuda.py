@@ -1,0 +1,241 @@
+"""The Numba CUDA backend: the twins of the kernels, on a GPU or in Numba's simulator.
+
+It takes the arrays of any library that speaks the CUDA Array Interface, and needs no CuPy.  Native
+arrays are `vecprod_gpu.backends._windows.Window`; which kernel runs on which grid is decided in
+`_device`, for both GPU dialects.
+"""
+
+import importlib
+import os
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from . import _device, _driver, _windows
+from ._device import Grid
+from ._status import Status
+from ._windows import Window, cast, empty, moveaxis
+
+__all__ = [
+    "address",
+    "assign",
+    "batched_outer",
+    "cast",
+    "contiguous",
+    "cross",
+    "empty",
+    "export",
+    "linreg_pass",
+    "moveaxis",
+    "native",
+    "overlaps",
+    "reshape",
+    "status",
+    "supports",
+]
+
+_STORED_TYPES = {
+    "batched_outer": "efdFD?bBhHiIlLqQ",
+    "cross": "efdFDbBhHiIlLqQ",
+    "linreg": "efd",
+}
+"""Type codes of the dtypes that each operation takes."""
+
+
+# --- What it is ------------------------------------------------------------------------------------
+
+
+def status() -> Status:
+    """Whether the backend can run here; see `vecprod_gpu.backends`."""
+    numba_cuda = _installed("numba-cuda")
+    if find_spec("numba") is None or numba_cuda is None:
+        return Status(False, "numba-cuda is not installed", _install(_driver.driver_version()))
+    if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
+        return Status(True, f"numba-cuda {numba_cuda} in its simulator: NUMBA_ENABLE_CUDASIM is set")
+    return _unfit_packages(numba_cuda) or _unfit_machine() or _ready(numba_cuda)
+
+
+def _unfit_packages(numba_cuda: str) -> Status | None:
+    """Tell what is wrong with the installed packages, if anything."""
+    if _release(numba_cuda) < (0, 31) and _release(np.__version__) >= (2, 5):
+        reason = f"numba-cuda {numba_cuda} cannot compile with NumPy {np.__version__}"
+        return Status(False, reason, 'pip install "numpy<2.5"')
+    if _installed("cuda-bindings") is None:
+        reason = "numba-cuda is installed without the CUDA toolkit"
+        return Status(False, reason, _install(_driver.driver_version()))
+    return None
+
+
+def _unfit_machine() -> Status | None:
+    """Tell what the machine or its driver lacks, if anything."""
+    driver = _driver.driver_version()
+    if driver is None:
+        return Status(False, "no NVIDIA driver was found", "install it from https://www.nvidia.com/drivers")
+    toolkit = _installed("cuda-bindings") or "0"
+    if driver < (_release(toolkit)[0], 0):
+        reason = f"the NVIDIA driver runs CUDA {driver[0]}.{driver[1]}, and toolkit {toolkit} is newer"
+        return Status(False, reason, f"{_install(driver)}, or update the driver")
+    if _driver.device_count() == 0:
+        return Status(False, "no NVIDIA GPU is visible", "unset CUDA_VISIBLE_DEVICES, if it hides one")
+    if os.environ.get("NUMBA_DISABLE_CUDA", "0") not in ("", "0"):
+        return Status(False, "Numba is told to leave the GPU alone", "unset NUMBA_DISABLE_CUDA")
+    return None
+
+
+def _ready(numba_cuda: str) -> Status:
+    major, minor = _driver.driver_version() or (0, 0)
+    return Status(True, f"numba-cuda {numba_cuda}, NVIDIA driver for CUDA {major}.{minor}")
+
+
+def _install(driver: tuple[int, int] | None) -> str:
+    """Command that installs what suits the driver."""
+    return f'pip install "vecprod-gpu[{"cuda12" if driver and driver[0] <= 12 else "cuda13"}]"'
+
+
+def _installed(package: str) -> str | None:
+    """Version of an installed package, without importing it."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _release(package_version: str) -> tuple[int, ...]:
+    """First two numbers of a version."""
+    return tuple(int(part) for part in package_version.split(".")[:2] if part.isdecimal())
+
+
+def supports(operation: str, dtype: Any) -> bool:
+    """Whether `operation` takes the stored `dtype`; see `vecprod_gpu.backends`."""
+    return np.dtype(dtype).char in _STORED_TYPES[operation]
+
+
+# --- Arrays ----------------------------------------------------------------------------------------
+
+
+def native(array: Any) -> Window:
+    """Window on an array of a GPU library, or on a copy of a host array; see `vecprod_gpu.backends`."""
+    if isinstance(array, Window):
+        return array
+    if not _windows.is_on_device(array):
+        return _windows.to_device(np.asarray(array))
+    return _windows.readable(_windows.window(array))
+
+
+def reshape(native: Window, shape: Sequence[int]) -> Window:
+    """As `numpy.reshape`; see `vecprod_gpu.backends`."""
+    return _windows.reshape(native, tuple(shape))
+
+
+def contiguous(native: Window) -> Window:
+    """Window in C order: the same one where it is so already; see `vecprod_gpu.backends`."""
+    return _windows.contiguous(native, native.shape)
+
+
+def address(native: Window) -> int:
+    """Where its first element lies; see `vecprod_gpu.backends`."""
+    return native.address
+
+
+def overlaps(native: Window, other: Window) -> bool:
+    """Whether the memory of the two may meet; see `vecprod_gpu.backends`."""
+    (first, first_end), (second, second_end) = native.bounds, other.bounds
+    return max(first, second) < min(first_end, second_end)
+
+
+def assign(destination: Any, native: Window) -> None:
+    """``destination[...] = native`` in the caller's own kind; see `vecprod_gpu.backends`."""
+    if isinstance(destination, np.ndarray):
+        np.copyto(destination, _windows.to_host(native), casting="same_kind")
+        return
+    if not np.can_cast(native.dtype, destination.dtype, "same_kind"):
+        raise TypeError(f"cannot cast {native.dtype} to {destination.dtype} by the rule 'same_kind'")
+    target = destination if isinstance(destination, Window) else _windows.window(destination)
+    _windows.copy(target, native)
+
+
+def export(native: Window, kind: str) -> Any:
+    """Array of the caller's kind; see `vecprod_gpu.backends`."""
+    if kind == "numpy":
+        return _windows.to_host(native)
+    array = native.as_numba()
+    return array if kind == "numba" else importlib.import_module("cupy").asarray(array)
+
+
+# --- Operations ------------------------------------------------------------------------------------
+
+
+def batched_outer(a: Window, b: Window, alpha: Any, beta: Any, out: Window) -> None:
+    """``out = (alpha * a) ⊗ b + beta * out``; see `vecprod_gpu.backends`."""
+    _device.batched_outer(_LAUNCHER, a, b, alpha, beta, out)
+
+
+def cross(a: Window, b: Window, out: Window) -> None:
+    """``out = a × b`` over the last axis; see `vecprod_gpu.backends`."""
+    _device.cross(_LAUNCHER, a, b, out)
+
+
+def linreg_pass(
+    X: Window,
+    y: Window,
+    w: Window,
+    sample_weight: Window | None,
+    x_offset: Window | None,
+    *,
+    l1: float,
+    l2: float,
+    learning_rate: float | None,
+    out: Window,
+    loss: Window | None,
+) -> None:
+    """Gradient or proximal step of many regressions; see `vecprod_gpu.backends`."""
+    _device.linreg_pass(
+        _LAUNCHER,
+        X,
+        y,
+        w,
+        sample_weight,
+        x_offset,
+        l1=l1,
+        l2=l2,
+        learning_rate=learning_rate,
+        out=out,
+        loss=loss,
+    )
+
+
+class _NumbaLauncher:
+    """`_device.Launcher` for Numba, which learns types from the arrays and scalars themselves."""
+
+    shared_bytes_limit = 48 * 1024  # Numba cannot ask the driver for more.
+    empty = staticmethod(empty)
+    contiguous = staticmethod(_windows.contiguous)
+    assign = staticmethod(_windows.copy)
+    overlaps = staticmethod(overlaps)
+
+    @property
+    def threads(self) -> int:
+        return _windows.threads()
+
+    @property
+    def max_blocks(self) -> int:
+        return _windows.max_blocks()
+
+    def launch(
+        self,
+        file: str,
+        kernel: str,
+        stored_dtype: np.dtype[Any],
+        sum_dtype: np.dtype[Any],
+        grid: Grid,
+        block: int,
+        args: Sequence[Any],
+        shared_bytes: int,
+    ) -> None:
+        _windows.launch(file, kernel, grid, block, args, shared_bytes)
+
+
+_LAUNCHER = _NumbaLauncher()
