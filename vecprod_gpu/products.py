@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from numpy.lib.array_utils import normalize_axis_index
 
 from . import _checks, _dispatch
@@ -15,6 +16,8 @@ from .errors import ArgumentError, ShapeError
 
 # Compared by identity in the short way through a small call, where an array must not be compared at all.
 _ONE, _ZERO = 1, 0
+
+current_mode = _dispatch.mode.get
 
 
 def outer(a: Array, b: Array, out: Array | None = None) -> Array:
@@ -117,15 +120,15 @@ def batched_outer(
             [5., 6.]]])
     """
     if (
-        type(a) is np.ndarray
-        and type(b) is np.ndarray
+        type(a) is ndarray
+        and type(b) is ndarray
         and out is None
         and alpha is _ONE
         and beta is _ZERO
-        and a.dtype is b.dtype
-        and (ufunc := small_outer.get(a.dtype)) is not None
+        and (ufunc := small_outer.get(dtype := a.dtype)) is not None
+        and b.dtype is dtype
         and a.size * b.size <= SMALL_ELEMENTS
-        and _dispatch.mode.get() is None
+        and current_mode() is None
     ):
         try:
             return ufunc(a, b)
@@ -193,19 +196,23 @@ def cross(
     array([-3,  6, -3])
     """
     if (
-        type(a) is np.ndarray
-        and type(b) is np.ndarray
+        type(a) is ndarray
+        and type(b) is ndarray
         and out is None
         and axis is None
-        and axisa == axisb == axisc == -1
-        and a.dtype is b.dtype
-        and (ufunc := small_cross.get(a.dtype)) is not None
-        and a.size <= SMALL_ELEMENTS
-        and _dispatch.mode.get() is None
-        and (shape := a.shape) == b.shape
-        and shape[-1:] == (3,)
+        and axisa == -1
+        and axisb == -1
+        and axisc == -1
+        and (ufunc := small_cross.get(dtype := a.dtype)) is not None
+        and b.dtype is dtype
+        and a.size + b.size <= SMALL_ELEMENTS
+        and current_mode() is None
     ):
-        return ufunc(a, b)
+        try:
+            if a.shape[-1] == 3:
+                return ufunc(a, b)
+        except (ValueError, IndexError):  # the shapes do not fit: the long way says which
+            pass
     if axis is not None:
         axisa = axisb = axisc = axis
     kind = common_kind(a=a, b=b, out=out)
