@@ -147,7 +147,7 @@ def test_the_backends_have_one_signature():
     reference = load("reference")
     for name in ("cpu", "cupy", "numba-cuda"):
         module = load(name)
-        assert [word for word in reference.__all__ if not hasattr(module, word)] in ([], ["cross_by_numpy"])
+        assert sorted(set(reference.__all__) - {"cross_by_numpy"}) == sorted(module.__all__)
         for operation in ("batched_outer", "cross", "linreg_pass"):
             ours = inspect.signature(getattr(module, operation)).parameters.values()
             theirs = inspect.signature(getattr(reference, operation)).parameters.values()

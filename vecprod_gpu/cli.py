@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
-from vecprod_gpu.errors import VecprodError
+from vecprod_gpu.errors import BadInputError, VecprodError
 
 SUCCESS, FAULT, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
@@ -22,10 +22,6 @@ _PACKAGES = {
     "sklearn": "scikit-learn",
     "typer": "typer",
 }
-
-
-class BadInputError(Exception):
-    """What the user asked for cannot be done; the message is one line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _end_on_signal)
     try:
         return _run(sys.argv[1:] if arguments is None else arguments)
-    except (BadInputError, VecprodError) as error:
+    except VecprodError as error:
         return _complain(error, BAD_INPUT)
     except ModuleNotFoundError as error:
         package = _PACKAGES.get((error.name or "").partition(".")[0])

@@ -31,3 +31,7 @@ class UnknownBackendError(BackendError, ValueError):
 
 class BackendUnavailableError(BackendError, RuntimeError):
     """The backend exists but cannot run here; the message says why and how to mend it."""
+
+
+class BadInputError(VecprodError):
+    """What a command was asked for cannot be done; the message is one line."""

@@ -7,7 +7,7 @@ import pytest
 from cuda.bindings import nvrtc
 
 from vecprod_gpu import _compile
-from vecprod_gpu.backends.cupy_raw import _STORED_TYPES
+from vecprod_gpu.backends._device import _STORED_TYPES
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 

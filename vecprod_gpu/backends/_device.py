@@ -44,6 +44,20 @@ FINISH_LANES = 16
 """Partial sums over blocks of rows that `linreg_finish` keeps for each output."""
 
 
+_STORED_TYPES = {
+    "batched_outer": "efdFD?bBhHiIlLqQ",
+    "cross": "efdFDbBhHiIlLqQ",
+    "linreg": "efd",
+}
+"""Type codes of the dtypes that the kernels of each operation take."""
+
+
+def supports(operation: str, dtype: Any) -> bool:
+    """Whether `operation` takes the stored `dtype`; see `vecprod_gpu.backends`."""
+    dtype = np.dtype(dtype)
+    return dtype.isnative and dtype.char in _STORED_TYPES[operation]
+
+
 class Launcher(Protocol):
     """What a GPU dialect supplies: a little memory handling, and the launch itself.
 

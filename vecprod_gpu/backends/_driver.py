@@ -37,6 +37,12 @@ def driver_version() -> tuple[int, int] | None:
     return version.value // 1000, version.value % 1000 // 10
 
 
+def install_command() -> str:
+    """Command that installs what suits the driver, or the newest where there is none."""
+    version = driver_version()
+    return f'pip install "vecprod-gpu[{"cuda12" if version and version[0] <= 12 else "cuda13"}]"'
+
+
 def device_count() -> int | None:
     """Count the GPUs that this process may use; None where NVML cannot tell."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):

@@ -25,6 +25,9 @@ SHORTEST_BLOCK = 64  # rows; fewer would spend more on float64 sums of a wide X 
 ROWS_AT_ONCE = 4
 STRIPES = 64  # pieces of work for the threads, each a whole subtree of blocks
 COUNTER_BITS = 40  # of the pairwise sum: enough for 2**40 blocks
+SERIAL_ELEMENTS = 1 << 16  # of X, for each model; below this a second thread costs more than it brings
+
+_NO_WEIGHTS = {char: np.ones((1, 1), char) for char in "fd"}  # never read; they only have the right type
 
 
 def rows_per_block(columns: int) -> int:
@@ -37,46 +40,50 @@ def blocks_per_stripe(blocks: int) -> int:
     return 1 << max(0, -(-blocks // STRIPES) - 1).bit_length()
 
 
-def sums(
-    X: Array, y: Array, w: Array, weights: Array, x_offset: Array | None
-) -> tuple[Array, Array, Array, int]:
-    """Sums over the rows of ``B`` problems, in float64, and the floating-point flags raised.
+def partial_sums(
+    X: Array, y: Array, w: Array, weights: Array | None, x_offset: Array | None
+) -> tuple[Array, int]:
+    """Sums over the rows of each stripe, in float64, and the floating-point flags raised.
 
     Parameters
     ----------
     X : (B, n, d) array
         Any strides.
     y : (B, n, k) or (B, n, 1) array
-    w : (B, k, d) array
-    weights : (B, n) array
+    w : (B, d, k) array
+    weights : (B, n) array or None
     x_offset : (B, d) array or None
 
     Returns
     -------
-    gradient : (B, k, d) array
-        ``sum(weight * residual * x)``.
-    squares : (B, k) array
-        ``sum(weight * residual**2)``.
-    weight_sum : (B,) array
+    partials : (B, stripes, k * d + k + 1) array
+        Of ``weight * residual * x`` by model and column, of ``weight * residual**2`` by model, and of the
+        weights.
     flags : int
         See `_float_status`.
     """
     problems, n, d = X.shape
-    k = w.shape[1]
+    k = w.shape[2]
     block_rows = rows_per_block(d)
     stripe_rows = block_rows * blocks_per_stripe(-(-n // block_rows))
     stripes = -(-n // stripe_rows)
+    units = problems * stripes
     partials = np.empty((problems, stripes, k * d + k + 1))
-    flags = [0]
+    is_weighted = weights is not None
+    weights = weights if is_weighted else _NO_WEIGHTS[w.dtype.char]
+    if X.size * k <= SERIAL_ELEMENTS:
+        flags = _stripes(X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, 0, units, partials)
+        return partials, flags
+    raised = [0]
 
     def task(start: int, stop: int) -> None:
-        raised = _stripes(X, y, w, weights, x_offset, block_rows, stripe_rows, start, stop, partials)
-        flags[0] |= raised
+        flags = _stripes(
+            X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, start, stop, partials
+        )
+        raised[0] |= flags
 
-    units = problems * stripes
     for_each_block(task, units, max(1, units // STRIPES))
-    totals = _fold_stripes(partials)
-    return totals[:, : k * d].reshape(problems, k, d), totals[:, k * d : -1], totals[:, -1], flags[0]
+    return partials, raised[0]
 
 
 @compiled(fastmath=SUMS)
@@ -88,8 +95,10 @@ def _centred(X: Any, x_offset: Any, row: int, column: int) -> Any:
 
 
 @compiled(fastmath=SUMS)
-def _add_rows(X: Any, y: Any, w: Any, weights: Any, x_offset: Any, gradient: Any, squares: Any) -> None:
-    """Add the sums of a contiguous tile of rows to gradient (k, d) and squares (k,)."""
+def _add_rows(
+    X: Any, y: Any, w: Any, weights: Any, is_weighted: bool, x_offset: Any, gradient: Any, squares: Any
+) -> None:
+    """Add the sums of a contiguous tile of rows to gradient (k, d) and squares (k,); w is (k, d)."""
     rows, columns = X.shape
     one_target = y.shape[1] == 1
     zero = w.dtype.type(0)
@@ -108,7 +117,12 @@ def _add_rows(X: Any, y: Any, w: Any, weights: Any, x_offset: Any, gradient: Any
             r1 -= y[i + 1, target]
             r2 -= y[i + 2, target]
             r3 -= y[i + 3, target]
-            s0, s1, s2, s3 = weights[i] * r0, weights[i + 1] * r1, weights[i + 2] * r2, weights[i + 3] * r3
+            s0, s1, s2, s3 = r0, r1, r2, r3
+            if is_weighted:
+                s0 *= weights[i]
+                s1 *= weights[i + 1]
+                s2 *= weights[i + 2]
+                s3 *= weights[i + 3]
             squares[model] += (s0 * r0 + s1 * r1) + (s2 * r2 + s3 * r3)
             for j in range(columns):
                 gradient[model, j] += (
@@ -120,7 +134,7 @@ def _add_rows(X: Any, y: Any, w: Any, weights: Any, x_offset: Any, gradient: Any
             for j in range(columns):
                 residual += _centred(X, x_offset, i, j) * w[model, j]
             residual -= y[i, 0 if one_target else model]
-            weighted = weights[i] * residual
+            weighted = weights[i] * residual if is_weighted else residual
             squares[model] += weighted * residual
             for j in range(columns):
                 gradient[model, j] += weighted * _centred(X, x_offset, i, j)
@@ -176,6 +190,7 @@ def _stripes(
     y: Any,
     w: Any,
     weights: Any,
+    is_weighted: bool,
     x_offset: Any,
     block_rows: int,
     stripe_rows: int,
@@ -186,15 +201,17 @@ def _stripes(
     """Write the sums of stripes ``start`` to ``stop``, counted over all problems; return the flags raised."""
     clear_flags()
     _, n, d = X.shape
-    k = w.shape[1]
+    k = w.shape[2]
     stripes = partials.shape[1]
     tile_rows = min(block_rows, max(ROWS_AT_ONCE, TILE_ELEMENTS // d // ROWS_AT_ONCE * ROWS_AT_ONCE))
     scratch = np.empty((tile_rows, d), X.dtype)
+    models = np.empty((k, d), w.dtype)
     gradient = np.empty((k, d), w.dtype)
     squares = np.empty(k, w.dtype)
     stack = np.empty((2 + COUNTER_BITS, k * d + k + 1))
     for unit in range(start, stop):
         problem = unit // stripes
+        models[:] = w[problem].T
         first = unit % stripes * stripe_rows
         last = min(first + stripe_rows, n)
         blocks = 0
@@ -207,15 +224,18 @@ def _stripes(
                 _add_rows(
                     _tile(X, problem, i, end, scratch),
                     y[problem, i:end],
-                    w[problem],
-                    weights[problem, i:end],
+                    models,
+                    weights[problem, i:end] if is_weighted else weights[0],
+                    is_weighted,
                     None if x_offset is None else x_offset[problem],
                     gradient,
                     squares,
                 )
             stack[0, : k * d] = gradient.reshape(k * d)
             stack[0, k * d : k * d + k] = squares
-            stack[0, k * d + k] = weights[problem, block_start:block_stop].sum()
+            stack[0, k * d + k] = block_stop - block_start
+            if is_weighted:
+                stack[0, k * d + k] = weights[problem, block_start:block_stop].sum()
             _add_pairwise(stack, blocks)
             blocks += 1
         _fold(stack, blocks)
@@ -224,15 +244,47 @@ def _stripes(
 
 
 @compiled()
-def _fold_stripes(partials: Any) -> Any:
-    """The same tree over the stripes of every problem: (B, stripes, width) to (B, width)."""
+def finish(
+    partials: Any, w: Any, l1: float, l2: float, learning_rate: float, is_step: bool, out: Any, loss: Any
+) -> int:
+    """Fold the stripes of each problem by the same tree; write gradient or step, and the objective at w.
+
+    ``loss`` is ``(B, k)``, or empty where it is not asked for; out may be w.
+    """
+    clear_flags()
     problems, stripes, width = partials.shape
-    totals = np.empty((problems, width))
+    _, d, k = w.shape
     stack = np.empty((2 + COUNTER_BITS, width))
     for problem in range(problems):
         for stripe in range(stripes):
             stack[0] = partials[problem, stripe]
             _add_pairwise(stack, stripe)
         _fold(stack, stripes)
-        totals[problem] = stack[0]
-    return totals
+        total = stack[0, width - 1]
+        for model in range(k):
+            if loss.size:
+                absolute = square = 0.0
+                for j in range(d):
+                    absolute += abs(w[problem, j, model])
+                    square += np.float64(w[problem, j, model]) ** 2
+                loss[problem, model] = stack[0, k * d + model] / (2 * total) + l1 * absolute + l2 / 2 * square
+            for j in range(d):
+                before = np.float64(w[problem, j, model])
+                gradient = stack[0, model * d + j] / total + l2 * before
+                if is_step:
+                    out[problem, j, model] = _soft_threshold(
+                        before - learning_rate * gradient, learning_rate * l1
+                    )
+                else:
+                    out[problem, j, model] = gradient
+    return raised_flags()
+
+
+@compiled()
+def _soft_threshold(value: float, threshold: float) -> float:
+    """The proximal step of the L1 penalty; NaN stays NaN."""
+    if value > threshold:
+        return value - threshold
+    if value < -threshold:
+        return value + threshold
+    return value - value  # zero, or NaN

@@ -10,7 +10,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from . import _float_status, _sums, reference
+from . import _float_status, _sums
 from ._host_arrays import address, assign, cast, contiguous, export, moveaxis, native, overlaps, reshape
 from ._memory import empty
 from ._status import Status
@@ -43,6 +43,8 @@ _REGRESSION_DTYPES = frozenset(map(np.dtype, "fd"))
 
 SERIAL_BYTES = 1 << 18  # below this a second thread costs more than it brings
 STREAMED_BYTES = 8 << 20  # results past the usual share of the last-level cache
+_NO_LOSS = np.empty((0, 0))
+
 BLOCK_BYTES = 1 << 20  # of a result, for one thread at a time
 
 
@@ -148,14 +150,9 @@ def linreg_pass(
     loss: Array | None,
 ) -> None:
     """See the contract in `vecprod_gpu.backends`."""
-    weights = sample_weight if sample_weight is not None else np.broadcast_to(w.dtype.type(1), X.shape[:2])
-    models_first = np.ascontiguousarray(np.swapaxes(w, 1, 2))
-    gradient, squares, total, flags = _sums.sums(X, y, models_first, weights, x_offset)
-    if loss is not None:
-        penalty = l1 * np.abs(w).sum(axis=1) + l2 / 2 * np.square(w).sum(axis=1)
-        loss[...] = squares / (2 * total[:, np.newaxis]) + penalty
-    gradient = np.swapaxes(gradient, 1, 2) / total[:, np.newaxis, np.newaxis] + l2 * w
-    if learning_rate is not None:
-        gradient = reference.soft_threshold(w - learning_rate * gradient, learning_rate * l1)
-    out[...] = gradient
+    partials, flags = _sums.partial_sums(X, y, w, sample_weight, x_offset)
+    is_step = learning_rate is not None
+    flags |= _sums.finish(
+        partials, w, l1, l2, learning_rate or 0.0, is_step, out, _NO_LOSS if loss is None else loss
+    )
     _float_status.report(flags, "linreg_pass")

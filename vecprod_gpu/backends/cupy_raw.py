@@ -8,7 +8,7 @@ import ctypes.util
 import importlib
 import sys
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,14 +19,26 @@ import numpy as np
 from vecprod_gpu import _compile
 
 from . import _device, _driver
+from ._device import supports
 from ._status import Status
 
-_STORED_TYPES = {
-    "batched_outer": "efdFD?bBhHiIlLqQ",
-    "cross": "efdFDbBhHiIlLqQ",
-    "linreg": "efd",
-}
-"""Type codes of the dtypes that each operation takes."""
+__all__ = [
+    "address",
+    "assign",
+    "batched_outer",
+    "cast",
+    "contiguous",
+    "cross",
+    "empty",
+    "export",
+    "linreg_pass",
+    "moveaxis",
+    "native",
+    "overlaps",
+    "reshape",
+    "status",
+    "supports",
+]
 
 _DEFAULT_SHARED_BYTES = 49152
 """Dynamic shared memory that a kernel may have without asking the driver for more."""
@@ -39,7 +51,7 @@ def status() -> Status:
     """Whether the backend can run here; see `vecprod_gpu.backends`."""
     installed = _cupy_distribution()
     if installed is None:
-        return Status(False, "CuPy is not installed", _install(_driver.driver_version()))
+        return Status(False, "CuPy is not installed", _driver.install_command())
     return _unfit_machine(*installed) or _ready(*installed)
 
 
@@ -53,7 +65,9 @@ def _unfit_machine(package: str, number: str) -> Status | None:
         reason = (
             f"the NVIDIA driver runs CUDA {driver[0]}.{driver[1]}, and {package} {number} needs {toolkit}"
         )
-        return Status(False, reason, f"pip uninstall {package} && {_install(driver)}, or update the driver")
+        return Status(
+            False, reason, f"pip uninstall {package} && {_driver.install_command()}, or update the driver"
+        )
     if _driver.device_count() == 0:
         return Status(False, "no NVIDIA GPU is visible", "unset CUDA_VISIBLE_DEVICES, if it hides one")
     if not _has_nvrtc(toolkit or driver[0]):
@@ -93,16 +107,6 @@ def _has_nvrtc(major: int) -> bool:
     patterns = (f"nvidia/cu{major}/**/*nvrtc*", "nvidia/cuda_nvrtc/**/*nvrtc*")
     folders = (Path(entry) for entry in sys.path if entry)
     return any(True for folder in folders for pattern in patterns for _ in folder.glob(pattern))
-
-
-def _install(driver: tuple[int, int] | None) -> str:
-    """Command that installs what suits the driver."""
-    return f'pip install "vecprod-gpu[{"cuda12" if driver and driver[0] <= 12 else "cuda13"}]"'
-
-
-def supports(operation: str, dtype: Any) -> bool:
-    """Whether `operation` takes the stored `dtype`; see `vecprod_gpu.backends`."""
-    return np.dtype(dtype).char in _STORED_TYPES[operation]
 
 
 # --- Arrays ----------------------------------------------------------------------------------------
@@ -176,45 +180,6 @@ def _is_on_host(array: Any) -> bool:
 # --- Operations ------------------------------------------------------------------------------------
 
 
-def batched_outer(a: Any, b: Any, alpha: Any, beta: Any, out: Any) -> None:
-    """``out = (alpha * a) ⊗ b + beta * out``; see `vecprod_gpu.backends`."""
-    _device.batched_outer(_LAUNCHER, a, b, alpha, beta, out)
-
-
-def cross(a: Any, b: Any, out: Any) -> None:
-    """``out = a × b`` over the last axis; see `vecprod_gpu.backends`."""
-    _device.cross(_LAUNCHER, a, b, out)
-
-
-def linreg_pass(
-    X: Any,
-    y: Any,
-    w: Any,
-    sample_weight: Any | None,
-    x_offset: Any | None,
-    *,
-    l1: float,
-    l2: float,
-    learning_rate: float | None,
-    out: Any,
-    loss: Any | None,
-) -> None:
-    """Gradient or proximal step of many regressions; see `vecprod_gpu.backends`."""
-    _device.linreg_pass(
-        _LAUNCHER,
-        X,
-        y,
-        w,
-        sample_weight,
-        x_offset,
-        l1=l1,
-        l2=l2,
-        learning_rate=learning_rate,
-        out=out,
-        loss=loss,
-    )
-
-
 class _CupyLauncher:
     """`_device.Launcher` for CuPy, on its current stream."""
 
@@ -247,3 +212,7 @@ class _CupyLauncher:
 
 
 _LAUNCHER = _CupyLauncher()
+
+batched_outer = partial(_device.batched_outer, _LAUNCHER)
+cross = partial(_device.cross, _LAUNCHER)
+linreg_pass = partial(_device.linreg_pass, _LAUNCHER)

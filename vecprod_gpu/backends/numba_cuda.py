@@ -8,6 +8,7 @@ arrays are `vecprod_gpu.backends._windows.Window`; which kernel runs on which gr
 import importlib
 import os
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import _device, _driver, _windows
-from ._device import Grid
+from ._device import Grid, supports
 from ._status import Status
 from ._windows import Window, cast, empty, moveaxis
 
@@ -37,13 +38,6 @@ __all__ = [
     "supports",
 ]
 
-_STORED_TYPES = {
-    "batched_outer": "efdFD?bBhHiIlLqQ",
-    "cross": "efdFDbBhHiIlLqQ",
-    "linreg": "efd",
-}
-"""Type codes of the dtypes that each operation takes."""
-
 
 # --- What it is ------------------------------------------------------------------------------------
 
@@ -52,7 +46,7 @@ def status() -> Status:
     """Whether the backend can run here; see `vecprod_gpu.backends`."""
     numba_cuda = _installed("numba-cuda")
     if find_spec("numba") is None or numba_cuda is None:
-        return Status(False, "numba-cuda is not installed", _install(_driver.driver_version()))
+        return Status(False, "numba-cuda is not installed", _driver.install_command())
     if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
         return Status(True, f"numba-cuda {numba_cuda} in its simulator: NUMBA_ENABLE_CUDASIM is set")
     return _unfit_packages(numba_cuda) or _unfit_machine() or _ready(numba_cuda)
@@ -65,7 +59,7 @@ def _unfit_packages(numba_cuda: str) -> Status | None:
         return Status(False, reason, 'pip install "numpy<2.5"')
     if _installed("cuda-bindings") is None:
         reason = "numba-cuda is installed without the CUDA toolkit"
-        return Status(False, reason, _install(_driver.driver_version()))
+        return Status(False, reason, _driver.install_command())
     return None
 
 
@@ -77,7 +71,7 @@ def _unfit_machine() -> Status | None:
     toolkit = _installed("cuda-bindings") or "0"
     if driver < (_release(toolkit)[0], 0):
         reason = f"the NVIDIA driver runs CUDA {driver[0]}.{driver[1]}, and toolkit {toolkit} is newer"
-        return Status(False, reason, f"{_install(driver)}, or update the driver")
+        return Status(False, reason, f"{_driver.install_command()}, or update the driver")
     if _driver.device_count() == 0:
         return Status(False, "no NVIDIA GPU is visible", "unset CUDA_VISIBLE_DEVICES, if it hides one")
     if os.environ.get("NUMBA_DISABLE_CUDA", "0") not in ("", "0"):
@@ -88,11 +82,6 @@ def _unfit_machine() -> Status | None:
 def _ready(numba_cuda: str) -> Status:
     major, minor = _driver.driver_version() or (0, 0)
     return Status(True, f"numba-cuda {numba_cuda}, NVIDIA driver for CUDA {major}.{minor}")
-
-
-def _install(driver: tuple[int, int] | None) -> str:
-    """Command that installs what suits the driver."""
-    return f'pip install "vecprod-gpu[{"cuda12" if driver and driver[0] <= 12 else "cuda13"}]"'
 
 
 def _installed(package: str) -> str | None:
@@ -106,11 +95,6 @@ def _installed(package: str) -> str | None:
 def _release(package_version: str) -> tuple[int, ...]:
     """First two numbers of a version."""
     return tuple(int(part) for part in package_version.split(".")[:2] if part.isdecimal())
-
-
-def supports(operation: str, dtype: Any) -> bool:
-    """Whether `operation` takes the stored `dtype`; see `vecprod_gpu.backends`."""
-    return np.dtype(dtype).char in _STORED_TYPES[operation]
 
 
 # --- Arrays ----------------------------------------------------------------------------------------
@@ -168,45 +152,6 @@ def export(native: Window, kind: str) -> Any:
 # --- Operations ------------------------------------------------------------------------------------
 
 
-def batched_outer(a: Window, b: Window, alpha: Any, beta: Any, out: Window) -> None:
-    """``out = (alpha * a) ⊗ b + beta * out``; see `vecprod_gpu.backends`."""
-    _device.batched_outer(_LAUNCHER, a, b, alpha, beta, out)
-
-
-def cross(a: Window, b: Window, out: Window) -> None:
-    """``out = a × b`` over the last axis; see `vecprod_gpu.backends`."""
-    _device.cross(_LAUNCHER, a, b, out)
-
-
-def linreg_pass(
-    X: Window,
-    y: Window,
-    w: Window,
-    sample_weight: Window | None,
-    x_offset: Window | None,
-    *,
-    l1: float,
-    l2: float,
-    learning_rate: float | None,
-    out: Window,
-    loss: Window | None,
-) -> None:
-    """Gradient or proximal step of many regressions; see `vecprod_gpu.backends`."""
-    _device.linreg_pass(
-        _LAUNCHER,
-        X,
-        y,
-        w,
-        sample_weight,
-        x_offset,
-        l1=l1,
-        l2=l2,
-        learning_rate=learning_rate,
-        out=out,
-        loss=loss,
-    )
-
-
 class _NumbaLauncher:
     """`_device.Launcher` for Numba, which learns types from the arrays and scalars themselves."""
 
@@ -239,3 +184,7 @@ class _NumbaLauncher:
 
 
 _LAUNCHER = _NumbaLauncher()
+
+batched_outer = partial(_device.batched_outer, _LAUNCHER)
+cross = partial(_device.cross, _LAUNCHER)
+linreg_pass = partial(_device.linreg_pass, _LAUNCHER)

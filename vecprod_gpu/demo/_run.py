@@ -10,8 +10,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 import vecprod_gpu as vp
-from vecprod_gpu.cli import BadInputError
 from vecprod_gpu.demo._outcome import Outcome
+from vecprod_gpu.errors import BadInputError
 
 _STAGES = 10  # loading, then three in each part
 
