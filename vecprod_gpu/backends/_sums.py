@@ -149,20 +149,24 @@ def _add_pairwise(stack: Any, index: int) -> None:
     """
     level = 1
     while index & 1:
-        stack[0] += stack[level]
+        for i in range(stack.shape[1]):
+            stack[0, i] += stack[level, i]
         index >>= 1
         level += 1
-    stack[level] = stack[0]
+    for i in range(stack.shape[1]):
+        stack[level, i] = stack[0, i]
 
 
 @compiled()
 def _fold(stack: Any, count: int) -> None:
     """Add up what the counter holds after `count` blocks, smallest first, into ``stack[0]``."""
-    stack[0] = 0
+    for i in range(stack.shape[1]):
+        stack[0, i] = 0.0
     level = 1
     while count:
         if count & 1:
-            stack[0] += stack[level]
+            for i in range(stack.shape[1]):
+                stack[0, i] += stack[level, i]
         count >>= 1
         level += 1
 
@@ -177,9 +181,10 @@ def _tile_by_layout(X: Any, problem: Any, start: Any, stop: Any, scratch: Any) -
         return X[problem, start:stop]
 
     def packed(X: Any, problem: Any, start: Any, stop: Any, scratch: Any) -> Any:
-        rows = scratch[: stop - start]
-        rows[:] = X[problem, start:stop]
-        return rows
+        for i in range(start, stop):
+            for j in range(X.shape[2]):
+                scratch[i - start, j] = X[problem, i, j]
+        return scratch[: stop - start]
 
     return view if X.layout == "C" and X.aligned else packed
 
@@ -211,14 +216,15 @@ def _stripes(
     stack = np.empty((2 + COUNTER_BITS, k * d + k + 1))
     for unit in range(start, stop):
         problem = unit // stripes
-        models[:] = w[problem].T
+        for model in range(k):
+            for j in range(d):
+                models[model, j] = w[problem, j, model]
         first = unit % stripes * stripe_rows
         last = min(first + stripe_rows, n)
         blocks = 0
         for block_start in range(first, last, block_rows):
             block_stop = min(block_start + block_rows, last)
-            gradient[:] = 0
-            squares[:] = 0
+            _clear(gradient, squares)
             for i in range(block_start, block_stop, tile_rows):
                 end = min(i + tile_rows, block_stop)
                 _add_rows(
@@ -231,16 +237,38 @@ def _stripes(
                     gradient,
                     squares,
                 )
-            stack[0, : k * d] = gradient.reshape(k * d)
-            stack[0, k * d : k * d + k] = squares
-            stack[0, k * d + k] = block_stop - block_start
+            weight = float(block_stop - block_start)
             if is_weighted:
-                stack[0, k * d + k] = weights[problem, block_start:block_stop].sum()
+                weight = 0.0
+                for i in range(block_start, block_stop):
+                    weight += weights[problem, i]
+            _store(gradient, squares, weight, stack)
             _add_pairwise(stack, blocks)
             blocks += 1
         _fold(stack, blocks)
-        partials[problem, unit % stripes] = stack[0]
+        for i in range(stack.shape[1]):
+            partials[problem, unit % stripes, i] = stack[0, i]
     return raised_flags()
+
+
+@compiled()
+def _clear(gradient: Any, squares: Any) -> None:
+    """Begin a block's sums."""
+    for model in range(gradient.shape[0]):
+        squares[model] = 0
+        for j in range(gradient.shape[1]):
+            gradient[model, j] = 0
+
+
+@compiled()
+def _store(gradient: Any, squares: Any, weight: float, stack: Any) -> None:
+    """Put a block's sums, in float64, where the counter takes them from."""
+    models, columns = gradient.shape
+    for model in range(models):
+        for j in range(columns):
+            stack[0, model * columns + j] = gradient[model, j]
+        stack[0, models * columns + model] = squares[model]
+    stack[0, models * columns + models] = weight
 
 
 @compiled()
@@ -257,7 +285,8 @@ def finish(
     stack = np.empty((2 + COUNTER_BITS, width))
     for problem in range(problems):
         for stripe in range(stripes):
-            stack[0] = partials[problem, stripe]
+            for i in range(width):
+                stack[0, i] = partials[problem, stripe, i]
             _add_pairwise(stack, stripe)
         _fold(stack, stripes)
         total = stack[0, width - 1]
