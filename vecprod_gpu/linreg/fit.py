@@ -131,43 +131,44 @@ class _Descent:
         self.losses: list[Host] = []
         self.converged = False
         self._next = problem.empty(problem.shapes.native_w)
-        self._loss = problem.empty(problem.shapes.native_loss, np.float64)
         self._how: dict[str, Any] = {"x_offset": x_mean, "learning_rate": learning_rate, **penalties}
         self._learning_rate = learning_rate
         self._tol = tol
-        self._first_norm: Host | None = None
+        self._bound: Host | None = None
 
     def run(self, max_iter: int, callback: Callback | None) -> None:
         """Step until the gradient is small, the steps are used up, or the callback has seen enough."""
-        before = self.problem.to_host(self.w)
         for iteration in range(max_iter + 1):
-            loss, after = self._pass()
-            self.losses.append(loss)
-            self.converged = self._is_small(before, after)
+            self._pass()
+            self.converged = self._tol > 0 and self._is_small()
             if self.converged or iteration == max_iter:
                 return
-            self.w, self._next, before = self._next, self.w, after
-            if callback is not None and self._stopped_by(callback, iteration + 1, after, loss):
-                self.losses.append(self._pass()[0])
+            self.w, self._next = self._next, self.w
+            if callback is not None and self._stopped_by(callback, iteration + 1):
+                self._pass()
                 return
 
-    def _pass(self) -> tuple[Host, Host]:
-        """The objective at w, and the coefficients one step on, which stay in ``_next``."""
-        self.problem.run(self.w, out=self._next, loss=self._loss, **self._how)
-        return self.problem.to_host(self._loss).copy(), self.problem.to_host(self._next).copy()
+    def _pass(self) -> None:
+        """Record the objective at w; leave the coefficients one step on in ``_next``."""
+        loss = self.problem.empty(self.problem.shapes.native_loss, np.float64)
+        self.problem.run(self.w, out=self._next, loss=loss, **self._how)
+        self.losses.append(self.problem.to_host(loss))
 
-    def _is_small(self, before: Host, after: Host) -> bool:
-        """Whether the proximal gradient has fallen below tol times the first, in every model."""
-        difference = before.astype(np.float64) - after
-        norm = np.sqrt(np.square(difference).sum(axis=1)) / self._learning_rate
-        if self._first_norm is None:
-            self._first_norm = norm
-        return self._tol > 0 and bool(np.all(norm <= self._tol * self._first_norm))
+    def _is_small(self) -> bool:
+        """Whether the proximal gradient has fallen to tol times the first, in every model."""
+        before, after = self.problem.to_host(self.w), self.problem.to_host(self._next)
+        difference = np.subtract(before, after, dtype=np.float64)
+        norm = np.sqrt(np.add.reduce(difference * difference, axis=1)) / self._learning_rate
+        if self._bound is None:
+            self._bound = self._tol * norm
+        return bool((norm <= self._bound).all())
 
-    def _stopped_by(self, callback: Callback, iteration: int, coef: Host, loss: Host) -> bool:
+    def _stopped_by(self, callback: Callback, iteration: int) -> bool:
+        """Show the callback copies of what the step gave; whether it asked to stop."""
         shapes = self.problem.shapes
+        coef = self.problem.to_host(self.w).reshape(shapes.w).copy()
         try:
-            callback(iteration, coef.reshape(shapes.w).copy(), loss.reshape(shapes.loss))
+            callback(iteration, coef, self.losses[-1].reshape(shapes.loss).copy())
         except StopIteration:
             return True
         return False
