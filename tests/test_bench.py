@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-
-from vecprod_gpu.bench import Runner, run
+from vecprod_gpu.bench import Runner, limits, peers, rows, run
 from vecprod_gpu.bench import __main__ as bench
-from vecprod_gpu.bench import limits, peers, rows
 
 
 def test_every_runner_takes_every_turn_in_rotating_order(monkeypatch):

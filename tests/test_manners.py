@@ -1,10 +1,8 @@
-"""What a caller may expect of a library besides right results: threads, forks, interrupts, caches, memory."""
+"""What a caller may expect besides right results: of threads, forks, interrupts and floating-point errors."""
 
 import contextlib
 import itertools
-import multiprocessing
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,21 +10,18 @@ import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import vecprod_gpu as vp
 from tests import workers
-from vecprod_gpu.backends import _memory, _threads
+from tests.workers import PATIENCE, ROOT, in_children, run_python
+from vecprod_gpu.backends import _threads
 
-ROOT = Path(__file__).parents[1]
-PATIENCE = 120  # seconds, after which a process that should have ended is taken to hang
-VECTORS = 400_000  # of three float32: several blocks, and a result on reused memory
+VECTORS = 400_000  # of three float32: several blocks
 
 can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-can_pool = pytest.mark.skipif(not _memory._CAN_POOL, reason="the system has no MADV_FREE")
 
 
 @pytest.fixture
@@ -37,46 +32,6 @@ def four_threads(monkeypatch):
     yield
     if _threads._pool is not None:
         _threads._pool.shutdown()
-
-
-def run_python(script, **environment):
-    """Run a script in a fresh interpreter, in the repository unless PYTHONPATH says otherwise."""
-    return subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        cwd=environment.get("PYTHONPATH", ROOT),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-
-
-def in_children(method, count, function, *arguments):
-    """Results of a function in several child processes at once; fails if one dies or hangs."""
-    context = multiprocessing.get_context(method)
-    children = []
-    for _ in range(count):
-        receiver, sender = context.Pipe(duplex=False)
-        child = context.Process(target=workers.send, args=(sender, function, arguments))
-        child.start()
-        sender.close()
-        children.append((child, receiver))
-    try:
-        results = []
-        for child, receiver in children:
-            assert receiver.poll(PATIENCE), "the child hangs"
-            try:
-                results.append(receiver.recv())
-            except EOFError:
-                child.join()
-                pytest.fail(f"the child died with exit code {child.exitcode}")
-        return results
-    finally:
-        for child, receiver in children:
-            receiver.close()
-            child.kill()
-            child.join()
 
 
 # --- The same bits, whoever calls ------------------------------------------------------------------
@@ -197,14 +152,14 @@ def test_a_fork_amid_a_parallel_call_leaves_the_child_working(four_threads):
     for _ in range(4):
         working.acquire()
     try:
-        assert in_children("fork", 1, workers.all_bits, "cpu") == [expected]
+        assert in_children("fork", 1, workers.all_bits_on_four_threads, "cpu") == [expected]
     finally:
         may_end.set()
         caller.join()
 
 
 @can_fork
-def test_a_fork_while_the_pool_is_being_made_leaves_the_child_working(monkeypatch):
+def test_a_fork_while_the_pool_is_being_made_leaves_the_child_working():
     expected = workers.all_bits("cpu")
     with _threads._lock:
         assert in_children("fork", 1, workers.all_bits, "cpu") == [expected]
@@ -452,207 +407,3 @@ def test_a_gradient_follows_errstate(rows):
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("error")
             vp.linreg_gradient(*arguments)
-
-
-# --- Imports and caches ----------------------------------------------------------------------------
-
-IMPORT = """
-import ctypes, sys, threading
-
-def driver_is_mapped():
-    with open("/proc/self/maps") as maps:
-        return "libcuda" in maps.read()
-
-import vecprod_gpu
-assert "numba" not in sys.modules
-assert threading.active_count() == 1, threading.enumerate()
-assert not driver_is_mapped()
-vecprod_gpu.cross([1, 2, 3], [4, 5, 6])
-assert threading.active_count() == 1, threading.enumerate()
-assert not driver_is_mapped()
-ctypes.CDLL("libcuda.so.1")
-assert driver_is_mapped()
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/maps")
-def test_importing_starts_nothing(tmp_path):
-    """Seen with a driver that could be loaded: any library under that name serves."""
-    import _ctypes
-
-    shutil.copy(_ctypes.__file__, tmp_path / "libcuda.so.1")
-    ended = run_python(IMPORT, LD_LIBRARY_PATH=str(tmp_path))
-    assert ended.returncode == 0, ended.stderr
-
-
-CALLS = """
-import numpy as np
-import vecprod_gpu as vp
-
-with vp.use_backend("cpu"):
-    assert not vp.cross(np.ones((100_000, 3)), np.ones((100_000, 3))).any()
-    X = np.ones((50_000, 4))
-    assert vp.linreg_gradient(X, X[:, 0], np.zeros(4)).tolist() == [-1] * 4
-"""
-CANNOT_CACHE = """
-import numba
-from vecprod_gpu.backends import _sums
-
-try:
-    numba.njit(cache=True)(_sums._fold.py_func)
-except RuntimeError as error:
-    assert "cannot cache" in str(error)
-else:
-    raise SystemExit("there is a cache folder")
-"""
-
-
-def test_an_unwritable_cache_folder_is_no_failure(tmp_path):
-    """Folders are barred by files in their place, which bar the superuser too."""
-    package = tmp_path / "vecprod_gpu"
-    shutil.copytree(ROOT / "vecprod_gpu", package, ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in (package, package / "backends"):
-        (folder / "__pycache__").touch()
-    barred = tmp_path / "file"
-    barred.touch()
-    names = ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "NUMBA_CACHE_DIR")
-    folders = dict.fromkeys(names, str(barred / "below"))
-    ended = run_python(CANNOT_CACHE + CALLS, PYTHONPATH=str(tmp_path), **folders)
-    assert ended.returncode == 0, ended.stderr
-
-
-SHORT_CALLS = """
-import numpy as np
-import vecprod_gpu as vp
-from vecprod_gpu.backends import _sums
-
-with vp.use_backend("cpu"):
-    assert vp.cross(np.float32([1, 2, 3]), np.float32([4, 5, 6])).tolist() == [-3, 6, -3]
-assert _sums._fold_stripes(np.ones((2, 3, 4))).tolist() == [[3.0] * 4] * 2
-"""
-FULL_DISK = """
-import resource, signal
-
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="the system limits no file sizes")
-def test_a_full_disk_is_no_failure(tmp_path):
-    ended = run_python(FULL_DISK + SHORT_CALLS, NUMBA_CACHE_DIR=str(tmp_path))
-    assert ended.returncode == 0, ended.stderr
-    assert not any(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
-
-
-def test_torn_cache_files_are_no_failure(tmp_path):
-    assert run_python(SHORT_CALLS, NUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
-    files = [file for file in tmp_path.rglob("*.nb?") if file.stat().st_size]
-    assert {file.suffix for file in files} == {".nbi", ".nbc"}
-    for file in files:
-        file.write_bytes(b"")
-    ended = run_python(SHORT_CALLS, NUMBA_CACHE_DIR=str(tmp_path))
-    assert ended.returncode == 0, ended.stderr
-
-
-# --- Memory of large results -----------------------------------------------------------------------
-
-
-@pytest.fixture
-def no_kept_memory(monkeypatch):
-    """Blocks that earlier tests left behind are out of the way."""
-    monkeypatch.setattr(_memory, "_free", type(_memory._free)())
-
-
-def product(scale):
-    """Large cross products on the backend `cpu`: ``scale * (0, 0, 1)``."""
-    a = np.broadcast_to(np.float32([scale, 0, 0]), (VECTORS, 3))
-    with vp.use_backend("cpu"):
-        return vp.cross(a, np.broadcast_to(np.float32([0, 1, 0]), (VECTORS, 3)))
-
-
-def holds(array, scale):
-    """Whether a result of `product` still is what it was."""
-    return (array == np.float32([0, 0, scale])).all()
-
-
-@can_pool
-@pytest.mark.usefixtures("no_kept_memory")
-class TestReusedMemory:
-    def test_serves_the_next_result(self):
-        first = product(1)
-        address = first.ctypes.data
-        del first
-        second = product(2)
-        assert second.ctypes.data == address
-        assert holds(second, 2)
-
-    def test_is_never_shared_by_live_results(self):
-        def call(worker):
-            live = []
-            for turn in range(12):
-                live.append((product(12 * worker + turn), 12 * worker + turn))
-                if turn % 3 == 2:
-                    live.pop(0)
-            return live
-
-        with ThreadPoolExecutor(6) as pool:
-            live = list(itertools.chain.from_iterable(pool.map(call, range(6))))
-        assert all(itertools.starmap(holds, live))
-        starts = sorted(array.ctypes.data for array, _ in live)
-        assert all(right - left >= live[0][0].nbytes for left, right in itertools.pairwise(starts))
-
-    @pytest.mark.parametrize(
-        "view_of",
-        [
-            lambda array: array[-5:],
-            lambda array: array.T.reshape(-1, order="F").view(np.int32).view(np.float32).reshape(array.shape),
-            lambda array: np.asarray(memoryview(array)),
-            lambda array: np.from_dlpack(array),
-            lambda array: next(iter(np.array_split(array, 3))),
-        ],
-        ids=["slice", "reshaped", "memoryview", "DLPack", "split"],
-    )
-    def test_is_kept_by_any_view(self, view_of):
-        view = view_of(product(1))
-        others = [product(2), product(3)]
-        assert holds(view, 1)
-        assert not any(np.shares_memory(view, other) for other in others)
-
-    def test_is_kept_in_bounds(self, monkeypatch):
-        monkeypatch.setattr(_memory, "KEPT_BYTES", 3 * product(0).nbytes)
-        results = [product(scale) for scale in range(6)]
-        results.clear()
-        kept = sum(map(len, _memory._free))
-        assert 0 < kept <= _memory.KEPT_BYTES
-
-    def test_does_not_serve_a_much_smaller_result(self):
-        large = _memory.empty((4 * _memory.POOLED_BYTES,), np.dtype(np.uint8))
-        del large
-        assert _memory.empty((_memory.POOLED_BYTES,), np.dtype(np.uint8)).size == _memory.POOLED_BYTES
-        assert max(map(len, _memory._free)) == 4 * _memory.POOLED_BYTES
-
-    @can_fork
-    def test_is_its_own_in_a_forked_child(self):
-        mine, spare = product(1), product(2)
-        del spare
-
-        def overwrite():
-            mine[...] = -1
-            theirs = product(3)  # in the child's copy of the spare block
-            return bool(holds(theirs, 3) and (mine == -1).all())
-
-        [spare_block] = _memory._free
-        before = spare_block[:64]
-        assert in_children("fork", 2, overwrite) == [True, True]
-        assert holds(mine, 1)
-        assert spare_block[:64] in (before, bytes(64))  # untouched, or taken back by the system
-        assert holds(product(4), 4)
-
-
-def test_memory_that_cannot_be_had_is_refused_as_numpy_refuses_it():
-    for shape in ((2**40, 2**40), (2**59,)):
-        with pytest.raises((MemoryError, ValueError)) as numpys:
-            np.empty(shape)
-        with pytest.raises(numpys.type):
-            _memory.empty(shape, np.dtype(np.float64))

@@ -1,12 +1,22 @@
-"""Calls of a size that runs on several threads, importable by the processes that the tests start."""
+"""Calls of a size that runs on several threads, and processes to run them in, which import this module."""
 
 import hashlib
+import multiprocessing
+import os
+import subprocess
 import sys
+import threading
 from functools import cache
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 import vecprod_gpu as vp
+from vecprod_gpu.backends import _threads
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 120  # seconds, after which a process that should have ended is taken to hang
 
 
 @cache
@@ -43,15 +53,62 @@ def all_bits(backend):
     return [bits(operation, backend) for operation in OPERATIONS]
 
 
+def all_bits_on_four_threads(backend):
+    """Hashes of all the results, from a process whose pool can run four blocks at the same time."""
+    together = threading.Barrier(4)
+    _threads.for_each_block(lambda start, stop: together.wait(30), 4, 1)
+    return all_bits(backend)
+
+
 def digest(array):
     """Hash of an array's bytes."""
     return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
 
 
-def send(connection, function, arguments):
+def _send(connection, function, arguments):
     """Run a function in a child process and send what it returns."""
     connection.send(function(*arguments))
     connection.close()
+
+
+def run_python(script, **environment):
+    """Run a script in a fresh interpreter, in the repository unless PYTHONPATH says otherwise."""
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        cwd=environment.get("PYTHONPATH", ROOT),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def in_children(method, count, function, *arguments):
+    """Results of a function in several child processes at once; fails if one dies or hangs."""
+    context = multiprocessing.get_context(method)
+    children = []
+    for _ in range(count):
+        receiver, sender = context.Pipe(duplex=False)
+        child = context.Process(target=_send, args=(sender, function, arguments))
+        child.start()
+        sender.close()
+        children.append((child, receiver))
+    try:
+        results = []
+        for child, receiver in children:
+            assert receiver.poll(PATIENCE), "the child hangs"
+            try:
+                results.append(receiver.recv())
+            except EOFError:
+                child.join()
+                pytest.fail(f"the child died with exit code {child.exitcode}")
+        return results
+    finally:
+        for child, receiver in children:
+            receiver.close()
+            child.kill()
+            child.join()
 
 
 if __name__ == "__main__":
