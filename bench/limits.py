@@ -17,7 +17,7 @@ from .race import Runner
 Array = np.ndarray[Any, Any]
 
 PREFIX = "limit: "
-BLOCK = 1 << 18  # elements
+BLOCK = 1 << 20  # elements
 
 
 def fill(shape: tuple[int, ...]) -> list[Runner]:

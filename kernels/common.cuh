@@ -32,6 +32,25 @@ inline __device__ half_t float_to_half(float value) {
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(result.bits) : "f"(value));
     return result;
 }
+
+// PTX rather than operators: CuPy compiles with -ftz=true, which would flush subnormal numbers to zero.
+inline __device__ float multiply(float x, float y) {
+    float result;
+    asm("mul.rn.f32 %0, %1, %2;" : "=f"(result) : "f"(x), "f"(y));
+    return result;
+}
+
+inline __device__ float add(float x, float y) {
+    float result;
+    asm("add.rn.f32 %0, %1, %2;" : "=f"(result) : "f"(x), "f"(y));
+    return result;
+}
+
+inline __device__ float subtract(float x, float y) {
+    float result;
+    asm("sub.rn.f32 %0, %1, %2;" : "=f"(result) : "f"(x), "f"(y));
+    return result;
+}
 #endif
 
 template <class To, class From>
@@ -83,17 +102,18 @@ inline __device__ bool equals(Number x, int value) {
 
 template <class Real>
 inline __device__ complex_t<Real> multiply(complex_t<Real> x, complex_t<Real> y) {
-    return {x.real * y.real - x.imag * y.imag, x.real * y.imag + x.imag * y.real};
+    return {subtract(multiply(x.real, y.real), multiply(x.imag, y.imag)),
+            add(multiply(x.real, y.imag), multiply(x.imag, y.real))};
 }
 
 template <class Real>
 inline __device__ complex_t<Real> add(complex_t<Real> x, complex_t<Real> y) {
-    return {x.real + y.real, x.imag + y.imag};
+    return {add(x.real, y.real), add(x.imag, y.imag)};
 }
 
 template <class Real>
 inline __device__ complex_t<Real> subtract(complex_t<Real> x, complex_t<Real> y) {
-    return {x.real - y.real, x.imag - y.imag};
+    return {subtract(x.real, y.real), subtract(x.imag, y.imag)};
 }
 
 template <class Real>

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import _costs
 from ._arrays import Kind
+from .backends import _forks
 from .backends._status import Status
 from .errors import BackendUnavailableError, DeviceError, DTypeError, UnknownBackendError
 
@@ -80,7 +81,8 @@ _forked = False
 @cache
 def load(name: str) -> Any:
     """Import a backend's module, once."""
-    return importlib.import_module(f"{__package__}.backends.{MODULES[name]}")
+    with _forks.loading:  # a fork waits for the import to end
+        return importlib.import_module(f"{__package__}.backends.{MODULES[name]}")
 
 
 @cache

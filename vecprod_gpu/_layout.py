@@ -54,6 +54,23 @@ def collapse(
     return (outer, inner), list(zip(outer_strides, inner_strides, strict=True))
 
 
+def byte_bounds(
+    address: int, shape: Sequence[int], strides: Sequence[int], itemsize: int
+) -> tuple[int, int]:
+    """First address of an array whose first element lies at `address`, and the one behind its last.
+
+    Examples
+    --------
+    >>> byte_bounds(100, (4, 3), (-24, 8), 8)
+    (28, 124)
+    """
+    if not size(shape):
+        return address, address
+    spans = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
+    lowest = address + sum(span for span in spans if span < 0)
+    return lowest, lowest + sum(map(abs, spans)) + itemsize
+
+
 def size(shape: Sequence[int]) -> int:
     """Number of elements, as an unbounded integer."""
     return math.prod(shape)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ._numba import cached
 from ._small import small_cross, small_outer
-from ._streaming import stream_scaled_row
+from ._streaming import stream_cross, stream_scaled_row
 
 Ufunc = np.ufunc
 
@@ -31,6 +31,16 @@ def cross_ufunc(dtype: np.dtype[Any]) -> Ufunc:
         out[2] = a0 * b1 - a1 * b0
 
     return small_cross.setdefault(dtype, _build(cross, dtype, "(d),(d)->(d)", (1, 1, 1)))
+
+
+@cache
+def streamed_cross_ufunc(dtype: np.dtype[Any]) -> Ufunc:
+    """``(n),(n)->(n)``: as `cross_ufunc` for packed vectors of real dtypes; see `stream_cross`."""
+
+    def cross(a: Any, b: Any, out: Any) -> None:
+        stream_cross(out, a, b)
+
+    return _build(cross, dtype, "(n),(n)->(n)", (1, 1, 1))
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vecprod_gpu._layout import Strides, broadcast_strides, size
+from vecprod_gpu._layout import Strides, broadcast_strides, byte_bounds, size
 
 from ._device import MAX_BLOCKS_PER_PROBLEM, THREADS, Grid, Shape
 
@@ -55,11 +55,7 @@ class Window:
     @cached_property
     def bounds(self) -> tuple[int, int]:
         """First address of the window, and the one behind its last."""
-        if not size(self.shape):
-            return self.address, self.address
-        spans = [(length - 1) * stride for length, stride in zip(self.shape, self.strides, strict=True)]
-        lowest = self.address + sum(span for span in spans if span < 0)
-        return lowest, lowest + sum(map(abs, spans)) + self.dtype.itemsize
+        return byte_bounds(self.address, self.shape, self.strides, self.dtype.itemsize)
 
     @cached_property
     def flat(self) -> Any:
@@ -203,7 +199,10 @@ def copy(destination: Window, source: Window) -> None:
 def launch(
     file: str, kernel: str, grid: Grid, block: int, args: Sequence[Any], shared_bytes: int = 0
 ) -> None:
-    """Start `kernel` of ``vecprod_gpu.kernels.<file>`` on the stream of its first window that has one."""
+    """Start `kernel` of ``vecprod_gpu.kernels.<file>`` on the stream of its first window that has one.
+
+    What other streams still do to their windows is waited for.
+    """
     function = getattr(importlib.import_module(f"vecprod_gpu.kernels.{file}"), kernel)
     flat = [arg.flat if isinstance(arg, Window) else arg for arg in args]
     if is_simulated():
@@ -211,7 +210,10 @@ def launch(
             warnings.simplefilter("ignore", RuntimeWarning)  # overflow, say: a GPU gives no such warning
             function[grid, block, 0, shared_bytes](*flat)
         return
-    stream = next((arg.stream for arg in args if isinstance(arg, Window) and arg.stream), 0)
+    streams = dict.fromkeys(arg.stream for arg in args if isinstance(arg, Window) and arg.stream)
+    stream, *others = streams or (0,)
+    for other in others:
+        cuda().external_stream(other).synchronize()
     _configured(function, grid, block, stream, shared_bytes)(*flat)
 
 

@@ -16,7 +16,7 @@ from ._memory import empty
 from ._status import Status
 from ._streaming import VECTOR_BYTES, publish
 from ._threads import for_each_block
-from ._ufuncs import cross_ufunc, outer_ufunc, streamed_outer_ufunc
+from ._ufuncs import cross_ufunc, outer_ufunc, streamed_cross_ufunc, streamed_outer_ufunc
 
 __all__ = [
     "address",
@@ -46,6 +46,7 @@ STREAMED_BYTES = 8 << 20  # results past the usual share of the last-level cache
 _NO_LOSS = np.empty((0, 0))
 
 BLOCK_BYTES = 1 << 20  # of a result, for one thread at a time
+STREAMED_BLOCK_BYTES = 4 << 20  # nothing of it stays in the cache, so that fewer blocks only cost less
 
 
 def status() -> Status:
@@ -64,8 +65,29 @@ def cross(a: Array, b: Array, out: Array) -> None:
     if out.nbytes <= SERIAL_BYTES:
         ufunc(a, b, out)
         return
+    if _takes_stream(out) and all(x.shape == out.shape and x.flags.c_contiguous for x in (a, b)):
+        _stream_cross(a, b, out)
+        return
     a, b = np.broadcast_to(a, out.shape), np.broadcast_to(b, out.shape)
-    _over_longest_axis(out.shape[:-1], out.nbytes, lambda part: ufunc(a[part], b[part], out[part]))
+    blocks = out.nbytes // BLOCK_BYTES
+    _over_longest_axis(out.shape[:-1], blocks, lambda part: ufunc(a[part], b[part], out[part]))
+
+
+def _stream_cross(a: Array, b: Array, out: Array) -> None:
+    """The whole groups of vectors past the cache, and the rest after them."""
+    ufunc, rest = streamed_cross_ufunc(out.dtype), cross_ufunc(out.dtype)
+    group = 3 * VECTOR_BYTES // out.itemsize
+    a, b, out = a.reshape(-1), b.reshape(-1), out.reshape(-1)
+
+    def multiply(start: int, stop: int) -> None:
+        part = slice(start * group, stop * group)
+        ufunc(a[part], b[part], out[part])
+        publish()
+
+    groups = out.size // group
+    for_each_block(multiply, groups, STREAMED_BLOCK_BYTES // (3 * VECTOR_BYTES))
+    last = (x[groups * group :].reshape(-1, 3) for x in (a, b, out))
+    rest(*last)
 
 
 def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None:
@@ -86,7 +108,7 @@ def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None
         if streamed:
             publish()
 
-    _over_rows(multiply, a, b, out)
+    _over_rows(multiply, a, b, out, STREAMED_BLOCK_BYTES if streamed else BLOCK_BYTES)
 
 
 def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
@@ -98,22 +120,31 @@ def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
             np.multiply(out, beta, out=out)
         np.add(out, ufunc(a, b), out=out)
 
-    _over_rows(update, a, b, out)
+    _over_rows(update, a, b, out, BLOCK_BYTES)
 
 
 def _can_stream(b: Array, out: Array) -> bool:
-    """Whether the result is large, real, and made of whole aligned vectors."""
+    """Whether the outer products are made of whole aligned vectors."""
     return (
-        out.nbytes >= STREAMED_BYTES
-        and out.dtype.kind in "iuf"
-        and out.flags.c_contiguous
-        and out.ctypes.data % VECTOR_BYTES == 0
+        _takes_stream(out)
         and out.shape[-1] * out.itemsize % VECTOR_BYTES == 0
         and b.strides[-1] == b.itemsize
     )
 
 
-def _over_rows(task: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array) -> None:
+def _takes_stream(out: Array) -> bool:
+    """Whether the result is real, larger than the caches, and laid out for aligned vectors."""
+    return (
+        out.nbytes >= STREAMED_BYTES
+        and out.dtype.kind in "iuf"
+        and out.flags.c_contiguous
+        and out.ctypes.data % VECTOR_BYTES == 0
+    )
+
+
+def _over_rows(
+    task: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array, block_bytes: int
+) -> None:
     """``task`` on matching parts of a, b and out, cut along the longest axis but the columns."""
     a = np.broadcast_to(a, out.shape[:-1])
     b = np.broadcast_to(b, (*out.shape[:-2], out.shape[-1]))
@@ -122,18 +153,16 @@ def _over_rows(task: Callable[[Array, Array, Array], Any], a: Array, b: Array, o
     def part_task(part: tuple[slice, ...]) -> None:
         task(a[part], b[part[:batch_axes]], out[part])
 
-    _over_longest_axis(out.shape[:-1], out.nbytes, part_task)
+    _over_longest_axis(out.shape[:-1], out.nbytes // block_bytes, part_task)
 
 
-def _over_longest_axis(
-    shape: tuple[int, ...], result_bytes: int, task: Callable[[tuple[slice, ...]], Any]
-) -> None:
-    """``task(part)`` for slices of the longest axis, each worth about BLOCK_BYTES of the result."""
+def _over_longest_axis(shape: tuple[int, ...], blocks: int, task: Callable[[tuple[slice, ...]], Any]) -> None:
+    """``task(part)`` for the longest axis cut into about so many slices."""
     longest = max(range(len(shape)), key=shape.__getitem__)
     length = shape[longest]
     before = (slice(None),) * longest
-    blocks = max(1, result_bytes // BLOCK_BYTES)
-    for_each_block(lambda start, stop: task((*before, slice(start, stop))), length, -(-length // blocks))
+    block = -(-length // max(1, blocks))
+    for_each_block(lambda start, stop: task((*before, slice(start, stop))), length, block)
 
 
 def linreg_pass(

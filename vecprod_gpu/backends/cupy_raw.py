@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from vecprod_gpu import _compile
+from vecprod_gpu._layout import byte_bounds
+from vecprod_gpu.errors import DeviceError
 
 from . import _device, _driver
 from ._device import supports
@@ -113,8 +115,19 @@ def _has_nvrtc(major: int) -> bool:
 
 
 def native(array: Any) -> Any:
-    """Array of CuPy: itself, a view of another library's device array, or a copy of a host array."""
-    return _cupy().asarray(array)
+    """Array of CuPy: itself, a view of another library's device array, or a copy of a host array.
+
+    Raises
+    ------
+    DeviceError
+        If it lies on another GPU than the current one, from where CuPy would copy it unasked.
+    """
+    native = _cupy().asarray(array)
+    if native is not array and native.size and not _is_on_host(array) and _is_copied(array, native):
+        raise DeviceError(
+            "the array does not lie on the current GPU; make the call under cupy.cuda.Device(...) of its GPU"
+        )
+    return native
 
 
 def empty(shape: Sequence[int], dtype: Any) -> Any:
@@ -148,29 +161,48 @@ def address(native: Any) -> int:
 
 
 def overlaps(native: Any, other: Any) -> bool:
-    """Whether the memory of the two may meet; see `vecprod_gpu.backends`."""
-    return bool(_cupy().may_share_memory(native, other))
+    """Whether the memory of the two may meet; see `vecprod_gpu.backends`.
+
+    `cupy.may_share_memory` takes two views of another library's array for two pieces of memory.
+    """
+    (first, first_end), (second, second_end) = (
+        byte_bounds(address(one), one.shape, one.strides, one.dtype.itemsize) for one in (native, other)
+    )
+    return max(first, second) < min(first_end, second_end)
 
 
-def assign(destination: Any, native: Any) -> None:
-    """``destination[...] = native`` in the caller's own kind; see `vecprod_gpu.backends`."""
+def assign(destination: Any, source: Any) -> None:
+    """``destination[...] = source`` in the caller's own kind; see `vecprod_gpu.backends`."""
     if _is_on_host(destination):
-        np.copyto(destination, _cupy().asnumpy(native), casting="same_kind")
+        np.copyto(destination, _cupy().asnumpy(source), casting="same_kind")
     else:
-        _cupy().copyto(_cupy().asarray(destination), native, casting="same_kind")
+        _cupy().copyto(native(destination), source, casting="same_kind")
 
 
 def export(native: Any, kind: str) -> Any:
     """Array of the caller's kind; see `vecprod_gpu.backends`."""
     if kind == "numpy":
         return _cupy().asnumpy(native)
-    return native if kind == "cupy" else importlib.import_module("numba.cuda").as_cuda_array(native)
+    return native if kind == "cupy" else _as_numba(native)
+
+
+def _as_numba(native: Any) -> Any:
+    """Numba device array over the same memory."""
+    interface = dict(native.__cuda_array_interface__)
+    if _cupy().cuda.get_current_stream().ptr == 0:
+        interface["stream"] = None  # Numba's default stream is the same one: there is nothing to wait for
+    return importlib.import_module("numba.cuda").from_cuda_array_interface(interface, owner=native)
 
 
 def _cupy() -> Any:
     import cupy
 
     return cupy
+
+
+def _is_copied(array: Any, native: Any) -> bool:
+    """Whether `native` is no view of a device array, of any library."""
+    return address(native) != array.__cuda_array_interface__["data"][0]
 
 
 def _is_on_host(array: Any) -> bool:
@@ -194,8 +226,8 @@ class _CupyLauncher:
     def contiguous(native: Any, shape: tuple[int, ...]) -> Any:
         return _cupy().ascontiguousarray(_cupy().broadcast_to(native, shape))
 
-    @staticmethod
     def launch(
+        self,
         file: str,
         kernel: str,
         stored_dtype: np.dtype[Any],
@@ -207,7 +239,8 @@ class _CupyLauncher:
     ) -> None:
         function = _compile.get_kernel(file, kernel, stored_dtype, sum_dtype)
         if shared_bytes > _DEFAULT_SHARED_BYTES:
-            function.max_dynamic_shared_size_bytes = shared_bytes
+            # The most that any launch needs: another thread may launch the same function between the two.
+            function.max_dynamic_shared_size_bytes = self.shared_bytes_limit
         function(grid, (block,), tuple(args), shared_mem=shared_bytes)
 
 

@@ -219,7 +219,9 @@ class Problem:
 
     def filled(self, shape: tuple[int, ...], value: float) -> Array:
         """New native memory that holds one value."""
-        return self.backend.native(np.full(shape, value, self.sums))
+        filled = self.empty(shape)
+        self.backend.assign(filled, self.backend.native(np.full((1,) * len(shape), value, self.sums)))
+        return filled
 
     def copy(self, native: Array) -> Array:
         """New native memory with the same contents."""

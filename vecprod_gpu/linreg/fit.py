@@ -76,6 +76,7 @@ def linreg_fit(
     Notes
     -----
     Each step reads X once, and waits for the norm of the gradient, which on a GPU synchronises.
+    The signs of sample_weight are checked on the host, once.
     A learning rate that is too large shows as a growing ``loss_history``.
 
     The first source article gives this descent, with the sign of the gradient reversed in its listing.

@@ -1,0 +1,107 @@
+"""Nothing happens at import, and the folder that keeps compiled code may fail in any way."""
+
+import shutil
+import sys
+
+import pytest
+
+from tests.workers import ROOT, run_python
+
+IMPORT = """
+import ctypes, sys, threading
+
+def driver_is_mapped():
+    with open("/proc/self/maps") as maps:
+        return "libcuda" in maps.read()
+
+import vecprod_gpu
+assert "numba" not in sys.modules
+assert threading.active_count() == 1, threading.enumerate()
+assert not driver_is_mapped()
+vecprod_gpu.cross([1, 2, 3], [4, 5, 6])
+assert threading.active_count() == 1, threading.enumerate()
+assert not driver_is_mapped()
+ctypes.CDLL("libcuda.so.1")
+assert driver_is_mapped()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/maps")
+def test_importing_starts_nothing(tmp_path):
+    """Seen with a driver that could be loaded: any library under that name serves."""
+    import _ctypes
+
+    shutil.copy(_ctypes.__file__, tmp_path / "libcuda.so.1")
+    ended = run_python(IMPORT, LD_LIBRARY_PATH=str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+
+
+CALLS = """
+import numpy as np
+import vecprod_gpu as vp
+
+with vp.use_backend("cpu"):
+    assert not vp.cross(np.ones((100_000, 3)), np.ones((100_000, 3))).any()
+    X = np.ones((50_000, 4))
+    assert vp.linreg_gradient(X, X[:, 0], np.zeros(4)).tolist() == [-1] * 4
+"""
+CANNOT_CACHE = """
+import numba
+from vecprod_gpu.backends import _float_status
+
+try:
+    numba.njit(cache=True)(_float_status.clear_flags.py_func)
+except RuntimeError as error:
+    assert "cannot cache" in str(error)
+else:
+    raise SystemExit("there is a cache folder")
+"""
+
+
+def test_an_unwritable_cache_folder_is_no_failure(tmp_path):
+    """Folders are barred by files in their place, which bar the superuser too."""
+    package = tmp_path / "vecprod_gpu"
+    shutil.copytree(ROOT / "vecprod_gpu", package, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in (package, package / "backends"):
+        (folder / "__pycache__").touch()
+    barred = tmp_path / "file"
+    barred.touch()
+    names = ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "NUMBA_CACHE_DIR")
+    folders = dict.fromkeys(names, str(barred / "below"))
+    ended = run_python(CANNOT_CACHE + CALLS, PYTHONPATH=str(tmp_path), **folders)
+    assert ended.returncode == 0, ended.stderr
+
+
+SHORT_CALLS = """
+import numpy as np
+import vecprod_gpu as vp
+from vecprod_gpu.backends import _float_status
+
+with vp.use_backend("cpu"):
+    assert vp.cross(np.float32([1, 2, 3]), np.float32([4, 5, 6])).tolist() == [-3, 6, -3]
+_float_status.clear_flags()
+assert _float_status.raised_flags() == 0
+"""
+FULL_DISK = """
+import resource, signal
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system limits no file sizes")
+def test_a_full_disk_is_no_failure(tmp_path):
+    ended = run_python(FULL_DISK + SHORT_CALLS, NUMBA_CACHE_DIR=str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+    assert not any(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
+
+
+def test_torn_cache_files_are_no_failure(tmp_path):
+    assert run_python(SHORT_CALLS, NUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
+    files = [file for file in tmp_path.rglob("*.nb?") if file.stat().st_size]
+    assert {file.suffix for file in files} == {".nbi", ".nbc"}
+    for file in files:
+        file.write_bytes(b"")
+    ended = run_python(SHORT_CALLS, NUMBA_CACHE_DIR=str(tmp_path))
+    assert ended.returncode == 0, ended.stderr

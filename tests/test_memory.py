@@ -1,0 +1,119 @@
+"""The memory of large results on the host, which is reused when they die."""
+
+import gc
+import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import vecprod_gpu as vp
+from tests.workers import in_children
+from vecprod_gpu.backends import _memory
+
+VECTORS = 400_000  # of three float32, whose products are large enough to be kept
+
+can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+can_pool = pytest.mark.skipif(not _memory._CAN_POOL, reason="the system has no MADV_FREE")
+
+
+@pytest.fixture
+def no_kept_memory(monkeypatch):
+    """Blocks that earlier tests left behind, or have yet to give back, are out of the way."""
+    gc.collect()
+    monkeypatch.setattr(_memory, "_free", type(_memory._free)())
+
+
+def product(scale):
+    """Large cross products on the backend `cpu`: ``scale * (0, 0, 1)``."""
+    a = np.broadcast_to(np.float32([scale, 0, 0]), (VECTORS, 3))
+    with vp.use_backend("cpu"):
+        return vp.cross(a, np.broadcast_to(np.float32([0, 1, 0]), (VECTORS, 3)))
+
+
+def holds(array, scale):
+    """Whether a result of `product` still is what it was."""
+    return (array == np.float32([0, 0, scale])).all()
+
+
+@can_pool
+@pytest.mark.usefixtures("no_kept_memory")
+class TestReusedMemory:
+    def test_serves_the_next_result(self):
+        first = product(1)
+        address = first.ctypes.data
+        del first
+        second = product(2)
+        assert second.ctypes.data == address
+        assert holds(second, 2)
+
+    def test_is_never_shared_by_live_results(self):
+        def call(worker):
+            live = []
+            for turn in range(12):
+                live.append((product(12 * worker + turn), 12 * worker + turn))
+                if turn % 3 == 2:
+                    live.pop(0)
+            return live
+
+        with ThreadPoolExecutor(6) as pool:
+            live = list(itertools.chain.from_iterable(pool.map(call, range(6))))
+        assert all(itertools.starmap(holds, live))
+        starts = sorted(array.ctypes.data for array, _ in live)
+        assert all(right - left >= live[0][0].nbytes for left, right in itertools.pairwise(starts))
+
+    @pytest.mark.parametrize(
+        "view_of",
+        [
+            lambda array: array[-5:],
+            lambda array: array.T.reshape(-1, order="F").view(np.int32).view(np.float32).reshape(array.shape),
+            lambda array: np.asarray(memoryview(array)),
+            lambda array: np.from_dlpack(array),
+            lambda array: next(iter(np.array_split(array, 3))),
+        ],
+        ids=["slice", "reshaped", "memoryview", "DLPack", "split"],
+    )
+    def test_is_kept_by_any_view(self, view_of):
+        view = view_of(product(1))
+        others = [product(2), product(3)]
+        assert holds(view, 1)
+        assert not any(np.shares_memory(view, other) for other in others)
+
+    def test_is_kept_in_bounds(self, monkeypatch):
+        monkeypatch.setattr(_memory, "KEPT_BYTES", 3 * product(0).nbytes)
+        results = [product(scale) for scale in range(6)]
+        results.clear()
+        kept = sum(map(len, _memory._free))
+        assert 0 < kept <= _memory.KEPT_BYTES
+
+    def test_does_not_serve_a_much_smaller_result(self):
+        large = _memory.empty((4 * _memory.POOLED_BYTES,), np.dtype(np.uint8))
+        del large
+        assert _memory.empty((_memory.POOLED_BYTES,), np.dtype(np.uint8)).size == _memory.POOLED_BYTES
+        assert max(map(len, _memory._free)) == 4 * _memory.POOLED_BYTES
+
+    @can_fork
+    def test_is_its_own_in_a_forked_child(self):
+        mine, spare = product(1), product(2)
+        spare_block = _memory._owner(spare).obj
+        del spare
+
+        def overwrite():
+            mine[...] = -1
+            theirs = product(3)  # in the child's copy of the spare block
+            return bool(holds(theirs, 3) and (mine == -1).all())
+
+        before = spare_block[:64]
+        assert in_children("fork", 2, overwrite) == [True, True]
+        assert holds(mine, 1)
+        assert spare_block[:64] in (before, bytes(64))  # untouched, or taken back by the system
+        assert holds(product(4), 4)
+
+
+def test_memory_that_cannot_be_had_is_refused_as_numpy_refuses_it():
+    for shape in ((2**40, 2**40), (2**59,)):
+        with pytest.raises((MemoryError, ValueError)) as numpys:
+            np.empty(shape)
+        with pytest.raises(numpys.type):
+            _memory.empty(shape, np.dtype(np.float64))
