@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import vecprod_gpu as vp
+from tests.conftest import REAL_GPU
 from vecprod_gpu._dispatch import load
 
 
@@ -22,6 +23,8 @@ def as_numba(array):
 
 
 KINDS = {"cupy": (as_cupy, "cupy"), "numba": (as_numba, "numba-cuda")}
+if REAL_GPU:  # CuPy sees no simulated arrays
+    KINDS |= {"numba by cupy": (as_numba, "cupy"), "cupy by numba": (as_cupy, "numba-cuda")}
 
 
 @pytest.fixture(params=KINDS)
@@ -83,6 +86,20 @@ def test_linear_regression(to_device, rng):
         same = vp.linreg_fit(X, y, learning_rate=0.1, max_iter=3, tol=0)
     np.testing.assert_allclose(to_host(fit.coef), same.coef, rtol=1e-10)
     np.testing.assert_allclose(to_host(fit.intercept), same.intercept, rtol=1e-10)
+
+
+def test_a_fit_uploads_no_columns(monkeypatch, rng):
+    backend, uploaded = load("cupy"), []
+    native = backend.native
+
+    def watched(array):
+        if type(array) is np.ndarray:
+            uploaded.append(array.size)
+        return native(array)
+
+    monkeypatch.setattr(backend, "native", watched)
+    vp.linreg_fit(as_cupy(rng.random((50, 3))), as_cupy(rng.random(50)), learning_rate=0.1, max_iter=2)
+    assert max(uploaded) <= 3
 
 
 def test_cupy_results_predict_and_score(rng):

@@ -13,8 +13,8 @@ Kind = Literal["numpy", "cupy", "numba"]
 def kind_of(value: object) -> Kind:
     """Kind of array that `value` is; anything that is not on a GPU counts as NumPy's.
 
-    Objects of other libraries that offer ``__cuda_array_interface__`` are taken without a copy, as
-    CuPy arrays.
+    Other libraries' arrays that offer ``__cuda_array_interface__`` and have NumPy's dtypes are taken
+    without a copy, as CuPy arrays.
     """
     if type(value) is np.ndarray:
         return "numpy"

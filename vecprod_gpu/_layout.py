@@ -54,9 +54,7 @@ def collapse(
     return (outer, inner), list(zip(outer_strides, inner_strides, strict=True))
 
 
-def byte_bounds(
-    address: int, shape: Sequence[int], strides: Sequence[int], itemsize: int
-) -> tuple[int, int]:
+def byte_bounds(address: int, shape: Sequence[int], strides: Sequence[int], itemsize: int) -> tuple[int, int]:
     """First address of an array whose first element lies at `address`, and the one behind its last.
 
     Examples

@@ -1,7 +1,7 @@
 """One call of each operation through the ``cupy`` backend, compared with the float64 oracles.
 
-Tests of the kernels, of planted faults and of the sanitizers share these; `cupy` is the stand-in that
-`tests.shim.fake_cupy.install` yields.
+Tests of the kernels, of planted faults and of the sanitizers share these; `cupy` is CuPy, or the stand-in
+that `tests.shim.fake_cupy.install` yields.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ def random(rng, shape, code):
 def shifted(cupy, host, elements=1):
     """Device copy of an array that starts some elements past a 16-byte boundary."""
     whole = cupy.empty(host.size + elements, host.dtype)
-    assert whole.ctypes.data % 16 == 0
+    assert whole.data.ptr % 16 == 0
     view = whole[elements:].reshape(host.shape)
     view[...] = cupy.asarray(host)
     return view

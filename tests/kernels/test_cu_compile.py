@@ -11,6 +11,9 @@ from vecprod_gpu.backends._device import _STORED_TYPES
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 
+# CuPy adds these to what it is given; they come last, and the last word counts.
+CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
+
 FILES = {"outer": "batched_outer", "cross": "cross", "linreg": "linreg"}
 
 
@@ -24,17 +27,20 @@ def type_pairs(file):
     return list(by_c_type.values())
 
 
-def compiled(source, architecture):
-    """Cubin and log of one compilation."""
-    options = [*_compile.OPTIONS, f"-arch=sm_{architecture}", "--ptxas-options=-v"]
+def compiled(source, *options):
+    """PTX and log of one compilation, with the options that CuPy compiles with."""
+    options = [*_compile.OPTIONS, *CUPY_OPTIONS, *options]
     _, program = nvrtc.nvrtcCreateProgram(source.encode(), b"kernels.cu", 0, [], [])
     (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])
     _, size = nvrtc.nvrtcGetProgramLogSize(program)
     log = bytearray(size)
     nvrtc.nvrtcGetProgramLog(program, log)
-    nvrtc.nvrtcDestroyProgram(program)
     assert status == nvrtc.nvrtcResult.NVRTC_SUCCESS, log.decode()
-    return log.decode()
+    _, size = nvrtc.nvrtcGetPTXSize(program)
+    ptx = bytearray(size)
+    nvrtc.nvrtcGetPTX(program, ptx)
+    nvrtc.nvrtcDestroyProgram(program)
+    return ptx.decode(), log.decode()
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -43,7 +49,8 @@ def test_kernels_compile_without_spills(file, architecture, record_property):
     # Every pair for the oldest and the newest; half and single precision for those between.
     pairs = type_pairs(file)[: None if architecture in (ARCHITECTURES[0], ARCHITECTURES[-1]) else 2]
     for stored, summed in pairs:
-        log = compiled(_compile.source(file, stored, summed), architecture)
+        source = _compile.source(file, stored, summed)
+        _, log = compiled(source, f"-arch=sm_{architecture}", "--ptxas-options=-v")
         kernels = re.findall(r"Compiling entry function '(\w+)'", log)
         registers = [int(count) for count in re.findall(r"Used (\d+) registers", log)]
         memory = re.findall(r"(\d+) bytes (stack frame|spill stores|spill loads)", log)
@@ -51,3 +58,13 @@ def test_kernels_compile_without_spills(file, architecture, record_property):
         assert all(count == "0" for count, _ in memory), f"{stored}, sm_{architecture}:\n{log}"
         assert max(registers) <= 128, "256 threads of two blocks share 65536 registers"
         record_property(f"{file} {stored}", dict(zip(kernels, registers, strict=True)))
+
+
+@pytest.mark.parametrize("code", "efF")
+@pytest.mark.parametrize("file", ["outer", "cross"])
+def test_products_keep_subnormal_numbers(file, code):
+    source = _compile.source(file, np.dtype(code), np.dtype("f" if code == "e" else code))
+    ptx, _ = compiled(source, "-arch=compute_75")
+    arithmetic = set(re.findall(r"\b(?:mul|add|sub|fma)\S*\.f32\b", ptx))
+    assert "mul.rn.f32" in arithmetic
+    assert not [name for name in arithmetic if ".rn." not in name or ".ftz" in name]

@@ -1,14 +1,18 @@
-"""The unchanged .cu kernels on the CPU, through the ``cupy`` backend, against float64 oracles."""
+"""The .cu kernels through the ``cupy`` backend, against float64 oracles: on a GPU, or through the shim."""
+
+import importlib
 
 import numpy as np
 import pytest
 
+from tests.conftest import REAL_GPU
 from tests.kernels import checks
 from tests.kernels.checks import random, shifted
 from tests.shim import fake_cupy
 from tests.shim.build import ShimError, build
 from vecprod_gpu import _compile
 from vecprod_gpu.backends import _device, cupy_raw
+from vecprod_gpu.errors import DeviceError
 
 FLOATING = "efdFD"
 INTEGERS = "bBhHiIqQ"
@@ -17,6 +21,9 @@ CONTRACTED_BY_NUMPY = "FD"  # its complex products may use fused multiply-adds
 
 @pytest.fixture(scope="module")
 def cupy():
+    if REAL_GPU:
+        yield importlib.import_module("cupy")
+        return
     with fake_cupy.install() as module:
         yield module
 
@@ -82,7 +89,7 @@ def test_outer_reads_any_strides(cupy, rng):
 
 def test_outer_writes_any_strides(cupy, rng):
     a, b, previous = (random(rng, shape, "f") for shape in [(3, 5), (3, 8), (3, 5, 8)])
-    whole = cupy.empty((3, 8, 10), "f")
+    whole = cupy.asarray(np.full((3, 8, 10), np.nan, "f"))
     out = cupy.moveaxis(whole, 1, 2)[:, ::2]
     for arguments in ({}, {"beta": 2, "previous": previous}):
         checks.batched_outer(cupy, cupy.asarray(a), cupy.asarray(b), out=out, **arguments)
@@ -97,6 +104,13 @@ def test_outer_has_the_same_bits_wherever_arrays_start(cupy, rng, code):
         out = shifted(cupy, np.zeros((5, 9, 21), code), elements)
         checks.batched_outer(cupy, cupy.asarray(a), shifted(cupy, b), out=out)
         assert bits(out) == expected
+
+
+def test_products_keep_subnormal_numbers(cupy):
+    a, b = np.array([1, 3, -5], "f") * np.float32(1e-25), np.array([7, -2, 1], "f") * np.float32(1e-15)
+    for multiply, expected in [(checks.batched_outer, np.outer(a, b)), (checks.cross, np.cross(a, b))]:
+        assert expected.any()
+        np.testing.assert_array_equal(multiply(cupy, *map(cupy.asarray, (a, b))).get(), expected)
 
 
 # --- Cross products --------------------------------------------------------------------------------
@@ -256,6 +270,15 @@ def test_linreg_rows_beyond_shared_memory_are_read_twice(rng):
         assert cupy.elements_read() - before == 2 * X.size
 
 
+def test_launches_of_many_threads_share_one_limit_of_shared_memory(cupy, rng):
+    X, *rest = checks.regression(rng, 9, 3200, stored="d", summed="d")
+    cut = _device.linreg_geometry(9, 3200, 1, 8, 8, cupy_raw._LAUNCHER.shared_bytes_limit)
+    assert 49152 < cut.shared_bytes < cupy_raw._LAUNCHER.shared_bytes_limit
+    checks.linreg(cupy, cupy.asarray(X), *rest)
+    kernel = _compile.get_kernel("linreg", "linreg_partials", X.dtype, X.dtype)
+    assert kernel.max_dynamic_shared_size_bytes == cupy_raw._LAUNCHER.shared_bytes_limit
+
+
 # --- Geometry --------------------------------------------------------------------------------------
 
 
@@ -292,6 +315,35 @@ def test_kernel_and_host_agree_on(name, value):
     assert f" {name} = {value};" in text
 
 
+# --- Arrays ----------------------------------------------------------------------------------------
+
+
+class Foreign:
+    """A view of a device array as another library publishes it."""
+
+    def __init__(self, array):
+        self._array = array
+        self.__cuda_array_interface__ = array.__cuda_array_interface__
+
+
+def test_views_of_another_library_overlap(cupy):
+    whole = cupy.asarray(np.arange(9.0))
+    first, second, last = (cupy_raw.native(Foreign(whole[part])) for part in np.s_[:4, 3:6, 6:])
+    assert cupy_raw.overlaps(first, second)
+    assert not cupy_raw.overlaps(second, last)
+    assert cupy_raw.overlaps(whole[::-1], last)
+
+
+@pytest.mark.parametrize("published", [lambda array: array, Foreign], ids=["cupy", "foreign"])
+def test_an_array_of_another_gpu_is_refused(cupy, monkeypatch, published):
+    array = cupy.asarray(np.ones(3))
+    # From another GPU CuPy copies, so that a result written there would be lost.
+    monkeypatch.setattr(cupy, "asarray", lambda _: array.copy())
+    for use in (cupy_raw.native, lambda there: cupy_raw.assign(there, array)):
+        with pytest.raises(DeviceError, match="current GPU"):
+            use(published(array))
+
+
 # --- What the shim catches -------------------------------------------------------------------------
 
 
@@ -309,11 +361,12 @@ def test_a_host_array_does_not_reach_a_kernel(cupy):
         kernel((1,), (32,), (host, host, host, np.int64(4)))
 
 
-def test_an_argument_of_the_wrong_size_is_refused(cupy):
-    kernel = _compile.get_kernel("cross", "cross_contiguous", np.dtype("f"), np.dtype("f"))
-    a = cupy.empty((4, 3), "f")
-    with pytest.raises(ShimError, match="bytes"):
-        kernel((1,), (32,), (a, a, a, np.int32(4)))
+def test_an_argument_of_the_wrong_size_is_refused():
+    with fake_cupy.install() as cupy:
+        kernel = _compile.get_kernel("cross", "cross_contiguous", np.dtype("f"), np.dtype("f"))
+        a = cupy.empty((4, 3), "f")
+        with pytest.raises(ShimError, match="bytes"):
+            kernel((1,), (32,), (a, a, a, np.int32(4)))
 
 
 def test_a_divergent_barrier_is_named():

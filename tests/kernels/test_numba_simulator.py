@@ -8,7 +8,9 @@ import importlib
 import importlib.util
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -293,7 +295,7 @@ def test_launcher_and_kernel_agree_on_shared_memory():
 
 
 @pytest.mark.parametrize(
-    "view", [lambda x: x[::-1, 1:, ::-2], lambda x: x[0], lambda x: x[..., 0], lambda x: x[:0]]
+    "view", [lambda x: x[::-1, 1:, ::-2], lambda x: x[0], lambda x: x[:, :, 0], lambda x: x[:0]]
 )
 def test_native_reads_any_view(view):
     host = np.arange(24.0).reshape(2, 3, 4)
@@ -340,7 +342,8 @@ def test_cast(dtypes):
 
 def test_fields_of_packed_records_are_copied_as_bytes():
     records = np.zeros(5, np.dtype([("flag", "i1"), ("value", "f4")]))
-    device = _windows.cuda().to_device(records)["value"]
+    whole = _windows.window(_windows.cuda().to_device(records))
+    device = replace(whole, address=whole.address + 1, dtype=np.dtype("f4")).as_numba()
     numba_cuda.assign(device, numba_cuda.native(np.arange(5.0)))
     np.testing.assert_array_equal(numba_cuda.export(numba_cuda.native(device), "numpy"), np.arange(5))
 
@@ -354,6 +357,24 @@ def test_assign_casts_within_same_kind_only(destination):
     np.testing.assert_array_equal(host, [1.5, 2.5])
     with pytest.raises(TypeError, match="same_kind"):
         numba_cuda.assign(destination, numba_cuda.native(np.array([1j, 2j])))
+
+
+def test_a_launch_waits_for_the_streams_that_it_does_not_join(monkeypatch):
+    waited, joined = [], []
+    monkeypatch.setattr(_windows, "is_simulated", lambda: False)
+    stand_in = SimpleNamespace(
+        external_stream=lambda stream: SimpleNamespace(synchronize=lambda: waited.append(stream)),
+        from_cuda_array_interface=lambda interface, owner, sync: interface,
+    )
+    monkeypatch.setattr(_windows, "cuda", lambda: stand_in)
+    monkeypatch.setattr(
+        _windows, "_configured", lambda *configuration: lambda *arguments: joined.append(configuration[3])
+    )
+    windows = [
+        _windows.Window(None, 0, (2,), (8,), np.dtype(np.float64), stream) for stream in (0, 7, 9, 7, 9)
+    ]
+    _windows.launch("copy", "strided_copy", (1, 1), 32, windows)
+    assert (joined, waited) == ([7], [9])
 
 
 # --- Status ----------------------------------------------------------------------------------------

@@ -202,7 +202,7 @@ def _cupy() -> Any:
 
 def _is_copied(array: Any, native: Any) -> bool:
     """Whether `native` is no view of a device array, of any library."""
-    return address(native) != array.__cuda_array_interface__["data"][0]
+    return address(native) != int(array.__cuda_array_interface__["data"][0])
 
 
 def _is_on_host(array: Any) -> bool:
