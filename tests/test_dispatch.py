@@ -153,6 +153,13 @@ class TestExplain:
         vp.explain(vp.cross, A, B, out=out)
         assert (out == 7).all()
 
+    @pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors:DeprecationWarning")
+    def test_two_components_are_left_to_numpy(self):
+        out = np.full(2, 7.0)
+        choice = vp.explain(vp.cross, np.ones((2, 2)), np.ones((2, 2)), out=out)
+        assert choice.backend == "reference"
+        assert (out == 7).all()
+
     def test_passes_errors_on(self):
         with pytest.raises(vp.errors.ShapeError):
             vp.explain(vp.cross, A, B[:2])

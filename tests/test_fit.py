@@ -189,3 +189,30 @@ def test_predict_checks_its_columns(host_backend, rng):
     fit = vp.linreg_fit(X, y, learning_rate=0.1, max_iter=2)
     with pytest.raises(vp.errors.ShapeError, match=r"X has shape \(4, 2\); needed is \(..., m, 3\)"):
         fit.predict(np.ones((4, 2)))
+
+
+def test_a_batch_of_no_problems(host_backend):
+    fit = vp.linreg_fit(np.ones((0, 4, 2)), np.ones((0, 4)), learning_rate=0.1, max_iter=3)
+    assert fit.coef.shape == (0, 2)
+    assert fit.loss_history.shape[1:] == (0,)
+
+
+def test_score_of_constants_that_round_and_of_float16(host_backend, rng):
+    X = rng.standard_normal((50, 2))
+    fit = vp.linreg_fit(X, rng.standard_normal(50), learning_rate=0.1, max_iter=3)
+    assert fit.score(X, np.full(50, 0.1)) == 0.0
+    narrow = vp.linreg_fit(X.astype("e"), (X[:, 0] + 3000).astype("e"), learning_rate=0.1, max_iter=100)
+    assert np.isfinite(narrow.score(X.astype("e"), (X[:, 0] + 3000).astype("e")))
+
+
+@pytest.mark.parametrize("value", ["0.5", np.str_("0.5"), 1j, np.complex128(1), True, None])
+def test_numbers_that_are_not_real(host_backend, value):
+    with pytest.raises(TypeError, match="l2 must be a real number"):
+        vp.linreg_fit(np.ones((4, 2)), np.ones(4), learning_rate=0.1, l2=value)
+
+
+def test_numbers_beyond_all_bounds(host_backend):
+    with pytest.raises(ValueError, match="l2 must be finite"):
+        vp.linreg_fit(np.ones((4, 2)), np.ones(4), learning_rate=0.1, l2=10**400)
+    with pytest.raises(TypeError, match="max_iter must be an integer"):
+        vp.linreg_fit(np.ones((4, 2)), np.ones(4), learning_rate=0.1, max_iter=np.ones(2))

@@ -224,3 +224,28 @@ def test_a_batch_of_no_problems(backend):
 def test_overflow_warns_on_the_host(host_backend):
     with pytest.warns(RuntimeWarning, match="overflow"):
         vp.linreg_gradient(np.full((9, 2), 1e300), np.zeros(9), np.full(2, 1e300))
+
+
+def test_weights_that_add_up_to_nothing_spoil_their_own_problem_only(host_backend, rng):
+    X, y, w, s = draw(rng, (2,), 5, 3, None, None)
+    s[1] = 0
+    with pytest.warns(RuntimeWarning, match="invalid"):
+        gradient = vp.linreg_gradient(X, y, w, sample_weight=s)
+    assert np.isfinite(gradient[0]).all()
+    assert np.isnan(gradient[1]).all()
+
+
+def test_longdouble_goes_to_numpy(rng):
+    X, y, w, _ = draw(rng, (), 5, 3, None, None)
+    for stored in (np.float16, np.longdouble):
+        gradient = vp.linreg_gradient(X.astype(stored), y.astype(np.longdouble), w)
+        assert gradient.dtype == np.longdouble
+    fit = vp.linreg_fit(X.astype(np.longdouble), y, learning_rate=0.1, max_iter=2)
+    assert fit.coef.dtype == np.longdouble
+
+
+def test_byte_order_does_not_change_the_bits(host_backend, rng):
+    X, y, w, _ = draw(rng, (), 20, 3, None, None)
+    swapped = vp.linreg_gradient(X.astype(">f8"), y.astype(">f8"), w)
+    assert swapped.dtype.isnative
+    assert swapped.tobytes() == vp.linreg_gradient(X, y, w).tobytes()

@@ -144,6 +144,7 @@ class TestCross:
         a, b = np.array([1, 2, 3]), np.array([4, 5, 6], np.uint64)
         assert_as_numpy(vp.cross(a, b), np.cross(a, b))
 
+    @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
     def test_subclasses_are_dropped(self, host_backend):
         masked = np.ma.masked_array([[1.0, 2.0, 3.0]], mask=[[0, 1, 0]])
         assert_as_numpy(vp.cross(masked, masked[:, ::-1]), np.cross(masked.data, masked.data[:, ::-1]))
@@ -339,6 +340,110 @@ class TestBatchedOuter:
         with pytest.raises(vp.errors.ShapeError) as raised:
             vp.batched_outer(a, b)
         assert words in str(raised.value)
+
+    @pytest.mark.parametrize(
+        ("a", "held", "dtype"),
+        [
+            (np.ones(2, np.int32), 2**53 + 1, "int64"),
+            (np.ones(2, int), 0.5, "float64"),
+            (np.ones(2), 1 + 5j, "complex128"),
+        ],
+    )
+    def test_beta_keeps_what_a_wider_out_holds(self, backend, a, held, dtype):
+        out = np.full((2, 2), held, dtype)
+        vp.batched_outer(a, a, beta=1, out=out)
+        np.testing.assert_array_equal(out, np.full((2, 2), held, dtype) + 1)
+
+    def test_scalars_of_another_kind_that_mean_0_or_1(self, host_backend):
+        a = np.array([True, False])
+        np.testing.assert_array_equal(vp.batched_outer(a, a, alpha=1.0), np.outer(a, a))
+        np.testing.assert_array_equal(vp.batched_outer(np.ones(2), np.ones(2), alpha=1 + 0j), np.ones((2, 2)))
+
+    def test_numpy_integers_are_held_to_the_dtype_too(self, backend):
+        with pytest.raises(ValueError, match="which uint8 cannot hold"):
+            vp.batched_outer(np.ones(3, np.uint8), np.ones(3, np.uint8), alpha=np.int64(300))
+
+
+class TestBothWaysThroughASmallCall:
+    """A small call takes a short way once its ufunc is built; nothing else about it may change."""
+
+    @pytest.fixture(params=["long way", "short way"])
+    def way(self, request, monkeypatch):
+        monkeypatch.setattr("vecprod_gpu.products.small_cross", small := {})
+        monkeypatch.setattr("vecprod_gpu.products.small_outer", small)
+        if request.param == "short way":
+            monkeypatch.undo()
+            ones = np.ones((2, 3))
+            vp.cross(ones, ones)
+            vp.batched_outer(ones, ones)
+
+    @pytest.mark.parametrize("axis", [-1.0, "last", None, np.array([-1, -1])])
+    def test_axes_that_are_no_integers(self, way, axis):
+        with pytest.raises(TypeError):
+            vp.cross(np.ones((2, 3)), np.ones((2, 3)), axisa=axis)
+
+    def test_shapes_that_do_not_fit(self, way):
+        for a, b in (
+            (np.ones((2, 3)), np.ones((4, 3))),
+            (np.ones(()), np.ones(3)),
+            (np.ones((2, 4)), np.ones((2, 4))),
+        ):
+            with pytest.raises(vp.errors.ShapeError):
+                vp.cross(a, b)
+        for a, b in ((np.ones((2, 3)), np.ones((4, 3))), (np.ones(()), np.ones(3))):
+            with pytest.raises(vp.errors.ShapeError):
+                vp.batched_outer(a, b)
+
+    def test_results(self, way, rng):
+        a, b = rng.standard_normal((4, 3)), rng.standard_normal((4, 3))
+        assert_as_numpy(vp.cross(a, b), np.cross(a, b))
+        assert_as_numpy(vp.cross(a, b[0]), np.cross(a, b[0]))
+        assert_as_numpy(vp.batched_outer(a, b), a[:, :, None] * b[:, None, :])
+
+
+class TestUnusualArrays:
+    def test_byte_order_becomes_native(self, host_backend):
+        a = np.array([1.0, 2.0, 3.0], ">f8")
+        assert_as_numpy(vp.cross(a, a[::-1]), np.cross(a.astype(float), a[::-1].astype(float)))
+        assert vp.cross(a, a).dtype.isnative
+        assert vp.outer(a, a).dtype.isnative
+
+    @pytest.mark.parametrize("dtype", ["float64", "float32"])
+    def test_out_may_be_a_masked_array(self, host_backend, dtype):
+        out = np.ma.zeros((4, 3), dtype)
+        assert vp.outer(np.arange(4.0), np.ones(3), out=out) is out
+        np.testing.assert_array_equal(out.data, np.outer(np.arange(4.0), np.ones(3)))
+
+    def test_large_out_may_be_a_matrix(self, rng):
+        a, b = rng.standard_normal((2, 400_000, 3))
+        out = np.zeros((400_000, 3)).view(np.matrix)
+        vp.cross(a, b, out=out)
+        np.testing.assert_array_equal(np.asarray(out), np.cross(a, b))
+
+    @pytest.mark.parametrize("count", [699_051, 699_052, 1_000_003])
+    def test_large_products_past_the_cache(self, host_backend, rng, count):
+        a, b = rng.standard_normal((2, count, 3), dtype=np.float32)
+        shifted = np.empty(3 * count + 1, np.float32)[1:].reshape(count, 3)
+        for out in (None, shifted, a.copy()):
+            assert_as_numpy(vp.cross(a, b, out=out), np.cross(a, b))
+
+    def test_no_arrays_at_all(self, host_backend):
+        with pytest.raises(ValueError, match="zero dimension"):
+            vp.cross(None, None)
+
+    def test_out_of_another_library(self, host_backend):
+        class Tensor:
+            shape, dtype = (3,), np.dtype(float)
+
+        with pytest.raises(TypeError, match="out must be a NumPy array, not Tensor"):
+            vp.cross(np.ones(3), np.ones(3), out=Tensor())
+
+
+def test_float16_is_scaled_and_added_in_float32(backend_or_default):
+    a, b = np.array([300], np.float16), np.array([-200], np.float16)
+    out = np.full((1, 1), 60000, np.float16)
+    vp.batched_outer(a, b, beta=2, out=out)
+    assert out[0, 0] == 60000
 
 
 class TestWarnings:

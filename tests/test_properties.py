@@ -86,7 +86,7 @@ def test_cross_is_numpys(name, data):
 def test_a_vector_crossed_with_itself_is_zero(name, a):
     with on(name), np.errstate(all="ignore"):
         product = vp.cross(a, a)
-    finite = np.isfinite(a[:, [1, 2, 0]] * a[:, [2, 0, 1]]).all(axis=1)
+        finite = np.isfinite(a[:, [1, 2, 0]] * a[:, [2, 0, 1]]).all(axis=1)
     assert not product[finite].any()
 
 

@@ -38,7 +38,7 @@ def common_kind(**arguments: object) -> Kind:
             f"all arrays of one call must live in one place, but {places}; "
             "move them first, for example with cupy.asarray(...) or cupy.asnumpy(...)"
         )
-    return next(iter(kinds.values()))
+    return next(iter(kinds.values()), "numpy")
 
 
 _PLACES = {"numpy": "host array", "cupy": "CuPy array", "numba": "Numba device array"}
@@ -52,7 +52,7 @@ def as_arrays(kind: Kind, *values: Array) -> list[Array]:
 def result_dtype(*arrays: Array) -> np.dtype[Any]:
     """The dtype that NumPy's promotion gives the product of the arrays."""
     dtypes = [np.dtype(array.dtype) for array in arrays]
-    return dtypes[0] if all(dtype == dtypes[0] for dtype in dtypes) else np.result_type(*dtypes)
+    return np.result_type(*dtypes)
 
 
 def moved(backend: Any, array: Array, source: int, target: int) -> Array:

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import operator
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,8 @@ def output(out: Any, kind: Kind, shape: Shape, dtype: np.dtype[Any]) -> None:
         raise DTypeError(f"out must be an array, not {type(out).__name__}")
     if kind_of(out) != kind:
         raise DeviceError(f"out is a {kind_of(out)} array, but the inputs are {kind} arrays")
+    if kind == "numpy" and not isinstance(out, np.ndarray):
+        raise DTypeError(f"out must be a NumPy array, not {type(out).__name__}")
     if tuple(out.shape) != shape:
         raise ShapeError(f"out has shape {tuple(out.shape)}; needed is {shape}, the shape of the result")
     if not np.can_cast(dtype, out.dtype, "same_kind"):
@@ -61,22 +64,33 @@ def scalar_of(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
         return value
     kinds = {"b": "", "u": "i", "i": "i", "f": "if", "c": "ifc"}.get(dtype.kind, "")
     kind = "i" if isinstance(value, numbers.Integral) else "f" if isinstance(value, numbers.Real) else "c"
-    if kind not in kinds and value not in (0, 1):
-        raise DTypeError(f"{name} is {value!r}, which arrays of {dtype} cannot be scaled by without a cast")
+    if kind not in kinds:
+        if value not in (0, 1):
+            raise DTypeError(
+                f"{name} is {value!r}, which arrays of {dtype} cannot be scaled by without a cast"
+            )
+        value = int(value == 1)
+    elif kind == "i":
+        value = int(value)  # type: ignore[arg-type]  # so that NumPy refuses what does not fit
     scalar_type = np.float32 if dtype == np.float16 else dtype.type
     try:
-        return scalar_type(value) if dtype.kind in "uifc" else value  # type: ignore[arg-type]
+        return scalar_type(value) if dtype.kind in "buifc" else value
     except OverflowError:
         raise ArgumentError(f"{name} is {value!r}, which {dtype} cannot hold") from None
 
 
 def real(name: str, value: Any, *, minimum: float = -math.inf, above: float = -math.inf) -> float:
     """`value` as a float, finite, at least `minimum` and more than `above`."""
-    if not isinstance(value, numbers.Real | np.generic | np.ndarray) or isinstance(value, bool | np.bool_):
+    if isinstance(value, np.ndarray):
+        if value.ndim:
+            raise ShapeError(f"{name} must be one number; it has shape {value.shape}")
+        value = value[()]
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise DTypeError(f"{name} must be a real number, not {type(value).__name__}")
-    if isinstance(value, np.ndarray) and value.ndim:
-        raise ShapeError(f"{name} must be one number; it has shape {value.shape}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number) or number < minimum or number <= above:
         bound = f"more than {above}" if above > -math.inf else f"at least {minimum}"
         bound = "finite" if minimum == above == -math.inf else f"finite and {bound}"
@@ -86,8 +100,10 @@ def real(name: str, value: Any, *, minimum: float = -math.inf, above: float = -m
 
 def count(name: str, value: Any, *, minimum: int) -> int:
     """`value` as an int of at least `minimum`."""
-    if not hasattr(value, "__index__") or isinstance(value, bool):
-        raise DTypeError(f"{name} must be an integer, not {value!r}")
-    if value < minimum:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise DTypeError(f"{name} must be an integer, not {value!r}") from None
+    if number < minimum:
         raise ArgumentError(f"{name} must be at least {minimum}; it is {value!r}")
-    return int(value)
+    return number

@@ -1,5 +1,6 @@
 """Products of vectors: outer, batched outer and cross."""
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from .backends._small import SMALL_ELEMENTS, small_cross, small_outer
 from .errors import ArgumentError, ShapeError
 
 # Compared by identity in the short way through a small call, where an array must not be compared at all.
-_ONE, _ZERO = 1, 0
+_ONE, _ZERO, _LAST = 1, 0, -1
 
 current_mode = _dispatch.mode.get
 
@@ -101,8 +102,9 @@ def batched_outer(
 
     Notes
     -----
-    Each product is rounded as NumPy rounds it: multiplications and additions are not fused.
-    float16 is computed in float32 and rounded once.  Complex vectors are not conjugated.
+    Each product of real numbers is rounded as NumPy rounds it; nothing is fused, as NumPy's own products
+    of complex numbers may be.  With ``beta``, the result is computed in the promoted dtype of the inputs
+    and ``out``.  float16 is computed in float32 and rounded once.  Complex vectors are not conjugated.
 
     References
     ----------
@@ -145,9 +147,9 @@ def batched_outer(
 def cross(
     a: Array,
     b: Array,
-    axisa: int = -1,
-    axisb: int = -1,
-    axisc: int = -1,
+    axisa: int = _LAST,
+    axisb: int = _LAST,
+    axisc: int = _LAST,
     axis: int | None = None,
     *,
     out: Array | None = None,
@@ -200,18 +202,18 @@ def cross(
         and type(b) is ndarray
         and out is None
         and axis is None
-        and axisa == -1
-        and axisb == -1
-        and axisc == -1
+        and axisa is _LAST
+        and axisb is _LAST
+        and axisc is _LAST
         and (ufunc := small_cross.get(dtype := a.dtype)) is not None
         and b.dtype is dtype
-        and a.size + b.size <= SMALL_ELEMENTS
+        and a.size <= SMALL_ELEMENTS
         and current_mode() is None
     ):
         try:
-            if a.shape[-1] == 3:
+            if (shape := a.shape) == b.shape and shape[-1] == 3:
                 return ufunc(a, b)
-        except (ValueError, IndexError):  # the shapes do not fit: the long way says which
+        except IndexError:  # no axis: the long way says so
             pass
     if axis is not None:
         axisa = axisb = axisc = axis
@@ -254,6 +256,9 @@ def _multiply(
 ) -> Array:
     """``alpha * a ⊗ b + beta * out`` of a and b in the shapes given, on the backend chosen for them."""
     dtype_a, dtype_b, dtype = np.multiply.resolve_dtypes((np.dtype(a.dtype), np.dtype(b.dtype), None))
+    if out is not None and not _is_zero(beta) and out.dtype != dtype:
+        # What out holds is read too, and must not be cut down to the dtype of the product.
+        dtype_a = dtype_b = dtype = np.promote_types(dtype, out.dtype)
     alpha = _checks.scalar_of("alpha", alpha, dtype)
     beta = _checks.scalar_of("beta", beta, dtype)
     shape = (*lead, a_shape[-1], b_shape[-1])
@@ -276,6 +281,11 @@ def _multiply(
     return destination.result()
 
 
+def _is_zero(scalar: Any) -> bool:
+    """Whether a scale is the number 0; what is no number is left to the checks."""
+    return isinstance(scalar, numbers.Number | np.generic) and bool(scalar == 0)
+
+
 def _cross_of_other_lengths(
     a: Array, b: Array, kind: Kind, axisa: int, axisb: int, axisc: int, out: Array | None
 ) -> Array:
@@ -287,7 +297,8 @@ def _cross_of_other_lengths(
             f"a has {lengths[0]} components along axis {axisa}, b has {lengths[1]} along axis {axisb}"
             + ("; on a GPU both need 3" if kind != "numpy" else "")
         )
-    result = _dispatch.load("reference").cross_by_numpy(a, b, axisa, axisb, axisc)
+    choice = _dispatch.choose("cross_of_2_vectors", kind, result_dtype(a, b), Work(bytes=0))
+    result = choice.module.cross_by_numpy(a, b, axisa, axisb, axisc)
     if out is None:
         return result
     _checks.output(out, kind, result.shape, result.dtype)

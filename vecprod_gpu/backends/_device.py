@@ -55,7 +55,7 @@ _STORED_TYPES = {
 def supports(operation: str, dtype: Any) -> bool:
     """Whether `operation` takes the stored `dtype`; see `vecprod_gpu.backends`."""
     dtype = np.dtype(dtype)
-    return dtype.isnative and dtype.char in _STORED_TYPES[operation]
+    return dtype.isnative and dtype.char in _STORED_TYPES.get(operation, "")
 
 
 class Launcher(Protocol):

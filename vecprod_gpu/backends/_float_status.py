@@ -18,15 +18,16 @@ from ._numba import compiled
 
 # The C constants of <fenv.h>, which differ between platforms.
 if sys.platform == "win32":
-    _INVALID, _OVERFLOW, _UNDERFLOW = 0x10, 0x04, 0x02
+    _INVALID, _DIVIDE, _OVERFLOW, _UNDERFLOW = 0x10, 0x08, 0x04, 0x02
 elif llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64")):
-    _INVALID, _OVERFLOW, _UNDERFLOW = 0x01, 0x04, 0x08
+    _INVALID, _DIVIDE, _OVERFLOW, _UNDERFLOW = 0x01, 0x02, 0x04, 0x08
 else:
-    _INVALID, _OVERFLOW, _UNDERFLOW = 0x01, 0x08, 0x10
-_WATCHED = _INVALID | _OVERFLOW | _UNDERFLOW
+    _INVALID, _DIVIDE, _OVERFLOW, _UNDERFLOW = 0x01, 0x04, 0x08, 0x10
+_WATCHED = _INVALID | _DIVIDE | _OVERFLOW | _UNDERFLOW
 
 _KINDS = {
     "invalid": (_INVALID, "invalid value"),
+    "divide": (_DIVIDE, "divide by zero"),
     "over": (_OVERFLOW, "overflow"),
     "under": (_UNDERFLOW, "underflow"),
 }

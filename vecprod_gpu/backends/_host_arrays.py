@@ -22,8 +22,8 @@ Array = np.ndarray[Any, Any]
 
 
 def native(array: Array) -> Array:
-    """See the contract in `vecprod_gpu.backends`."""
-    return array
+    """See the contract in `vecprod_gpu.backends`; a subclass, as `out` may be, is seen as a plain array."""
+    return np.asarray(array)
 
 
 def cast(array: Array, dtype: np.dtype[Any]) -> Array:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-SMALL_ELEMENTS = 1 << 15  # of a product; below it a second thread costs more than it brings
+SMALL_ELEMENTS = (
+    1 << 15
+)  # of an input to cross, of an outer product; below it a second thread costs more than it brings
 
 small_outer: dict[np.dtype[Any], np.ufunc] = {}
 small_cross: dict[np.dtype[Any], np.ufunc] = {}

@@ -104,14 +104,14 @@ def _stream(builder: Any, value: Any, base: Any, offset: Any) -> None:
 
 
 def _multiply(builder: Any, x: Any, y: Any) -> Any:
-    return builder.fmul(x, y) if _is_real(x) else builder.mul(x, y)
+    return builder.fmul(x, y) if _is_floating(x) else builder.mul(x, y)
 
 
 def _subtract(builder: Any, x: Any, y: Any) -> Any:
-    return builder.fsub(x, y) if _is_real(x) else builder.sub(x, y)
+    return builder.fsub(x, y) if _is_floating(x) else builder.sub(x, y)
 
 
-def _is_real(vector: Any) -> bool:
+def _is_floating(vector: Any) -> bool:
     return isinstance(vector.type.element, ir.FloatType | ir.DoubleType)
 
 

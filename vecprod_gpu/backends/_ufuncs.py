@@ -2,7 +2,8 @@
 
 NumPy's ufunc machinery gives them what its own functions have: broadcasting, any strides, read-only
 and misaligned inputs, overlap with `out`, floating-point warnings under np.errstate, and about one
-microsecond a call.  They follow ``cross`` and ``outer`` of NumPy bit by bit: nothing is contracted.
+microsecond a call.  For real dtypes they follow ``cross`` and ``outer`` of NumPy bit by bit: nothing is
+contracted, as NumPy's own products of complex numbers may be.
 """
 
 from collections.abc import Callable

@@ -39,7 +39,11 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 
 _PRODUCT_DTYPES = frozenset(map(np.dtype, "bBhHiIlLqQfdFD"))
-_REGRESSION_DTYPES = frozenset(map(np.dtype, "fd"))
+_DTYPES = {
+    "batched_outer": _PRODUCT_DTYPES,
+    "cross": _PRODUCT_DTYPES,
+    "linreg": frozenset(map(np.dtype, "fd")),
+}
 
 SERIAL_BYTES = 1 << 18  # below this a second thread costs more than it brings
 STREAMED_BYTES = 8 << 20  # results past the usual share of the last-level cache
@@ -56,7 +60,7 @@ def status() -> Status:
 
 def supports(operation: str, dtype: np.dtype[Any]) -> bool:
     """Real and complex numbers for the products; float32 and float64 for the regression."""
-    return dtype in (_REGRESSION_DTYPES if operation == "linreg" else _PRODUCT_DTYPES)
+    return dtype in _DTYPES.get(operation, ())
 
 
 def cross(a: Array, b: Array, out: Array) -> None:
@@ -179,9 +183,19 @@ def linreg_pass(
     loss: Array | None,
 ) -> None:
     """See the contract in `vecprod_gpu.backends`."""
+    X, y, w = _frozen(X), _frozen(y), _frozen(w)
+    sample_weight = None if sample_weight is None else _frozen(sample_weight)
+    x_offset = None if x_offset is None else _frozen(x_offset)
     partials, flags = _sums.partial_sums(X, y, w, sample_weight, x_offset)
     is_step = learning_rate is not None
     flags |= _sums.finish(
         partials, w, l1, l2, learning_rate or 0.0, is_step, out, _NO_LOSS if loss is None else loss
     )
     _float_status.report(flags, "linreg_pass")
+
+
+def _frozen(array: Array) -> Array:
+    """A read-only view: to Numba that is another type, and one type is one compilation of some seconds."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

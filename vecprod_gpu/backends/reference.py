@@ -53,14 +53,14 @@ def supports(operation: str, dtype: np.dtype[Any]) -> bool:
 
 def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None:
     """See the contract in `vecprod_gpu.backends`."""
-    columns = a[..., :, np.newaxis]
+    columns, rows = a[..., :, np.newaxis], b[..., np.newaxis, :]
     if alpha != 1:
-        columns = columns * alpha
+        columns = columns * alpha  # of the summing dtype, as alpha and beta are
     if beta == 0:
-        np.multiply(columns, b[..., np.newaxis, :], out=out, casting="same_kind")
+        np.multiply(columns, rows, out=out, casting="same_kind")
     else:
-        np.multiply(out, beta, out=out, casting="same_kind")
-        np.add(out, columns * b[..., np.newaxis, :], out=out, casting="same_kind")
+        product = np.multiply(columns, rows, dtype=np.result_type(columns, rows, beta))
+        np.add(out * beta, product, out=out, casting="same_kind")
 
 
 def cross(a: Array, b: Array, out: Array) -> None:

@@ -132,8 +132,8 @@ def stored_dtype(X: np.dtype[Any], sums: np.dtype[Any]) -> np.dtype[Any]:
     """How X is read: as it is where a kernel can widen it in registers, without a copy of X."""
     as_it_is = {("e", "f"), ("f", "f"), ("f", "d"), ("d", "d")}
     if (X.char, sums.char) in as_it_is:
-        return X
-    return np.dtype(np.float32) if X.char == "e" else sums
+        return X.newbyteorder("=")
+    return np.dtype(np.float32) if (X.char, sums.char) == ("e", "d") else sums
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,9 @@ class Problem:
         l2: float = 0.0,
         learning_rate: float | None = None,
     ) -> None:
-        """One pass over X: the gradient at w, or the step from w, into out."""
+        """One pass over X: the gradient at w, or the step from w, into out. No problem, no pass."""
+        if self.is_empty:
+            return
         self.backend.linreg_pass(
             self.X,
             self.y,

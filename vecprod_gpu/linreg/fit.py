@@ -109,7 +109,7 @@ def linreg_fit(
         coef=problem.to_caller(descent.w, shapes.w),
         intercept=problem.to_caller(_intercept(problem, descent.w, x_mean, y_mean), shapes.loss),
         n_iter=len(descent.losses) - 1,
-        loss_history=np.array(descent.losses).reshape(-1, *shapes.loss),
+        loss_history=np.array(descent.losses).reshape(len(descent.losses), *shapes.loss),
         converged=descent.converged,
         _has_models=bool(shapes.models),
     )
@@ -226,5 +226,6 @@ def _intercept(problem: Problem, w: Array, x_mean: Array | None, y_mean: Array |
     """``mean(y) - mean(x)·w`` in native ``(B, k)``; zeros without an intercept."""
     if x_mean is None or y_mean is None:
         return problem.filled(problem.shapes.native_loss, 0.0)
-    along_x = np.einsum("bd,bdk->bk", problem.to_host(x_mean), problem.to_host(w), dtype=np.float64)
+    wide = np.result_type(np.float64, problem.sums)
+    along_x = np.einsum("bd,bdk->bk", problem.to_host(x_mean), problem.to_host(w), dtype=wide)
     return problem.backend.native((problem.to_host(y_mean) - along_x).astype(problem.sums))

@@ -10,7 +10,7 @@ from .._arrays import Array, as_arrays, common_kind
 from ..errors import DeviceError, ShapeError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FitResult:
     """A fitted linear regression.
 
@@ -96,17 +96,21 @@ class FitResult:
         kind = common_kind(predictions=predictions, y=y, sample_weight=sample_weight)
         (y,) = as_arrays(kind, y)
         _checks.shape_is("y", y, tuple(predictions.shape), "the shape of the predictions")
+        # Squares and counts overflow float16, and integers cannot be subtracted safely.
+        wide = np.result_type(predictions.dtype, y.dtype, np.float32)
+        y, predictions = y.astype(wide), predictions.astype(wide)
         rows = -2 if self._has_models else -1
-        weight: Any = 1.0
+        weight = y * 0 + 1
         if sample_weight is not None:
-            (weight,) = as_arrays(kind, sample_weight)
+            (sample_weight,) = as_arrays(kind, sample_weight)
             needed = tuple(y.shape[:-1]) if self._has_models else tuple(y.shape)
-            _checks.shape_is("sample_weight", weight, needed, "one weight for each row of X")
-            weight = weight[..., None] if self._has_models else weight
-        total = (weight + 0.0 * y).sum(axis=rows, keepdims=True)
-        mean = (weight * y).sum(axis=rows, keepdims=True) / total
+            _checks.shape_is("sample_weight", sample_weight, needed, "one weight for each row of X")
+            weight = weight * (sample_weight[..., None] if self._has_models else sample_weight)
+        # Less the first row, a constant target is exactly zero, and so is its spread.
+        shifted = y - (y[..., :1, :] if self._has_models else y[..., :1])
+        mean = (weight * shifted).sum(axis=rows, keepdims=True) / weight.sum(axis=rows, keepdims=True)
         residual = (weight * (y - predictions) ** 2).sum(axis=rows)
-        spread = (weight * (y - mean) ** 2).sum(axis=rows)
+        spread = (weight * (shifted - mean) ** 2).sum(axis=rows)
         constant = spread == 0
         ratio = residual / (spread + constant)
         return float((1.0 - (ratio * ~constant + (residual != 0) * constant)).mean())

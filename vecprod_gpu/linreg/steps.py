@@ -147,8 +147,7 @@ def _run(problem: Problem, w: Array, out: Array | None, *, loss: Array | None = 
     if out is not None:
         _checks.output(out, problem.kind, shapes.w, problem.dtype)
     result = problem.empty(shapes.native_w)
-    if not problem.is_empty:
-        problem.run(w, out=result, loss=loss, **how)
+    problem.run(w, out=result, loss=loss, **how)
     if out is None:
         return problem.to_caller(result, shapes.w)
     problem.backend.assign(out, problem.backend.reshape(result, shapes.w))
