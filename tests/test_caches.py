@@ -58,10 +58,15 @@ else:
 """
 
 
+def copy_of_the_package(folder):
+    package = folder / "vecprod_gpu"
+    shutil.copytree(ROOT / "vecprod_gpu", package, ignore=shutil.ignore_patterns("__pycache__"))
+    return package
+
+
 def test_an_unwritable_cache_folder_is_no_failure(tmp_path):
     """Folders are barred by files in their place, which bar the superuser too."""
-    package = tmp_path / "vecprod_gpu"
-    shutil.copytree(ROOT / "vecprod_gpu", package, ignore=shutil.ignore_patterns("__pycache__"))
+    package = copy_of_the_package(tmp_path)
     for folder in (package, package / "backends"):
         (folder / "__pycache__").touch()
     barred = tmp_path / "file"
@@ -70,6 +75,16 @@ def test_an_unwritable_cache_folder_is_no_failure(tmp_path):
     folders = dict.fromkeys(names, str(barred / "below"))
     ended = run_python(CANNOT_CACHE + CALLS, PYTHONPATH=str(tmp_path), **folders)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_compiled_code_goes_to_the_users_cache_folder(tmp_path):
+    """Beside the source it would outlive an uninstallation, and hide the next editable one."""
+    package, cache = copy_of_the_package(tmp_path), tmp_path / "cache"
+    folders = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"), str(cache))
+    ended = run_python(SHORT_CALLS, PYTHONPATH=str(tmp_path), NUMBA_CACHE_DIR="", **folders)
+    assert ended.returncode == 0, ended.stderr
+    assert list(cache.rglob("*.nbi"))
+    assert not list(package.rglob("*.nbi"))
 
 
 SHORT_CALLS = """

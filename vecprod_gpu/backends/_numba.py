@@ -1,11 +1,13 @@
 """How this package compiles for the host: lazily, cached on disk where that can be, never failing for it."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numba
 from numba.core.compiler_lock import global_compiler_lock
+from numba.misc.appdirs import AppDirs
 
 from . import _forks
 
@@ -36,7 +38,8 @@ def cached(build: Callable[[bool], Any]) -> Any:
     Numba raises RuntimeError while decorating when it finds no writable place beside the source, in
     the user's cache folder or in NUMBA_CACHE_DIR.
     """
-    with global_compiler_lock:  # a build imports modules of Numba too: a fork waits for all of it
+    # A build imports modules of Numba too: a fork waits for all of it.
+    with global_compiler_lock, _cache_folder():
         try:
             return build(True)
         except RuntimeError as error:
@@ -45,6 +48,21 @@ def cached(build: Callable[[bool], Any]) -> Any:
         except _CACHE_ERRORS:
             pass
         return build(False)
+
+
+@contextmanager
+def _cache_folder() -> Iterator[None]:
+    """The user's cache folder for what is decorated meanwhile, unless NUMBA_CACHE_DIR names another.
+
+    Numba's own choice lies beside the source, where the files outlive ``pip uninstall`` and keep the
+    package's folder: without its ``__init__.py`` that hides the next editable installation.
+    """
+    chosen = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = chosen or AppDirs("vecprod_gpu", appauthor=False).user_cache_dir
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = chosen
 
 
 def _forgiving(dispatcher: Any) -> Any:
