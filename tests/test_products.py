@@ -354,6 +354,12 @@ class TestBatchedOuter:
         vp.batched_outer(a, a, beta=1, out=out)
         np.testing.assert_array_equal(out, np.full((2, 2), held, dtype) + 1)
 
+    @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0), (2, 0, 3), (0, 2, 3)])
+    def test_beta_with_an_empty_result(self, backend, shape):
+        *batch, m, n = shape
+        out = np.empty(shape)
+        assert vp.batched_outer(np.ones((*batch, m)), np.ones((*batch, n)), beta=2, out=out) is out
+
     def test_scalars_of_another_kind_that_mean_0_or_1(self, host_backend):
         a = np.array([True, False])
         np.testing.assert_array_equal(vp.batched_outer(a, a, alpha=1.0), np.outer(a, a))

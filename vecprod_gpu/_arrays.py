@@ -51,8 +51,7 @@ def as_arrays(kind: Kind, *values: Array) -> list[Array]:
 
 def result_dtype(*arrays: Array) -> np.dtype[Any]:
     """The dtype that NumPy's promotion gives the product of the arrays."""
-    dtypes = [np.dtype(array.dtype) for array in arrays]
-    return np.result_type(*dtypes)
+    return np.result_type(*(np.dtype(array.dtype) for array in arrays))
 
 
 def moved(backend: Any, array: Array, source: int, target: int) -> Array:

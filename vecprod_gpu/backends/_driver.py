@@ -15,12 +15,6 @@ _MANAGEMENT = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
 
 
 @cache
-def driver_library() -> str | None:
-    """Name of the driver's library where the loader finds it, else None."""
-    return None if _load(_DRIVER) is None else _DRIVER
-
-
-@cache
 def driver_version() -> tuple[int, int] | None:
     """Newest CUDA version that the driver runs, as ``(major, minor)``; None without a driver.
 

@@ -165,7 +165,7 @@ def _over_longest_axis(shape: tuple[int, ...], blocks: int, task: Callable[[tupl
     longest = max(range(len(shape)), key=shape.__getitem__)
     length = shape[longest]
     before = (slice(None),) * longest
-    block = -(-length // max(1, blocks))
+    block = max(1, -(-length // max(1, blocks)))
     for_each_block(lambda start, stop: task((*before, slice(start, stop))), length, block)
 
 
