@@ -14,6 +14,7 @@ from .geometry import (
     vertex_normals,
 )
 from .linreg import (
+    CoMoments,
     FeatureSelection,
     FitResult,
     linreg_fit,
@@ -24,6 +25,7 @@ from .linreg import (
 from .products import batched_outer, cross, gram, outer
 
 __all__ = [
+    "CoMoments",
     "FeatureSelection",
     "FitResult",
     "__version__",

@@ -117,10 +117,15 @@ def count(name: str, value: Any, *, minimum: int) -> int:
     return number
 
 
-def weights(name: str, values: np.ndarray[Any, Any]) -> None:
-    """Raise unless the weights of each problem, along the last axis, are not negative and not all 0."""
+def not_negative(name: str, values: np.ndarray[Any, Any]) -> None:
+    """Raise where a weight, of a row along the last axis, is negative or NaN."""
     if not (values >= 0).all():
         row = tuple(int(i) for i in np.argwhere(~(values >= 0))[0])
         raise ArgumentError(f"{name} must not be negative or NaN; it is {values[row]} at row {row[-1]}")
+
+
+def weights(name: str, values: np.ndarray[Any, Any]) -> None:
+    """Raise unless the weights of each problem, along the last axis, are not negative and not all 0."""
+    not_negative(name, values)
     if not values.sum(axis=-1).all():
         raise ArgumentError(f"{name} must not add up to 0: no row would count")

@@ -29,6 +29,18 @@ class ArgumentError(VecprodError, ValueError):
     """A scalar argument is out of its range."""
 
 
+class NotFiniteError(ArgumentError):
+    """Data hold NaN or infinity; the message names the first row and column."""
+
+
+class DivergenceError(VecprodError, ArithmeticError):
+    """A learning rate at which the descent runs away; the message names it and the largest stable one."""
+
+
+class ArchiveError(VecprodError, ValueError):
+    """A file holds nothing that can be loaded; the message says what is wrong with it."""
+
+
 class WeightSumError(ArgumentError, ZeroDivisionError):
     """Weights add up to nothing; also a ZeroDivisionError, as `numpy.average` raises."""
 

@@ -135,16 +135,3 @@ class Input(ABC):
 def unnamed(count: int) -> Names:
     """What columns without names are called where a table needs names: x0, x1, and so on."""
     return tuple(f"x{position}" for position in range(count))
-
-
-def first_not_finite(values: Host) -> tuple[int, ...] | None:
-    """Index of the first NaN or infinity of an array, in the order of its rows."""
-    if values.dtype.kind not in "fc":
-        return None
-    rows = max(1, 2**22 // max(1, values[:1].size))
-    for start in range(0, len(values), rows):
-        finite = np.isfinite(values[start : start + rows])
-        if not finite.all():
-            row, *rest = (int(i) for i in np.argwhere(~finite)[0])
-            return (start + row, *rest)
-    return None

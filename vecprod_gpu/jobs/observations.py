@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .._finite import first_not_finite
 from ..errors import BadInputError
-from .data import Data, Host, Names, first_not_finite, unnamed
+from .data import Data, Host, Names, unnamed
 from .files import Source, has_suffix, split_key
 
 

@@ -1,15 +1,13 @@
-"""The one file that a job leaves: written beside its place, under another name, then renamed into it."""
+"""The one file that a job leaves."""
 
 import errno
-import os
-import secrets
-import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from .._replace import replaced
 from ..errors import BadInputError
 from .files import SUFFIXES, list_of, split_key
 
@@ -62,31 +60,18 @@ class Output:
     @contextmanager
     def replaced(self) -> Iterator[IO[bytes]]:
         """A stream that becomes the file when the block ends well, and vanishes when it does not."""
-        final = self.path.resolve()  # so that a link stays one
-        temporary = final.with_name(f".vecprod-{secrets.token_hex(8)}.tmp")
-        try:
-            with self._created(temporary) as stream:
-                yield stream
-                stream.flush()
-                # A disk that is full is to say so while the earlier file is still there.
-                os.fsync(stream.fileno())
-            if final.exists():
-                if not self.force:
-                    raise BadInputError(f"{self.path} has come into being meanwhile; --force replaces it")
-                shutil.copymode(final, temporary)
-            temporary.replace(final)
-        finally:
-            # There is nothing to remove after it was renamed, or where it could not be made.
-            with suppress(FileNotFoundError, NotADirectoryError):
-                temporary.unlink()
+        with ExitStack() as stack:
+            try:
+                stream = stack.enter_context(replaced(self.path, self._confirm))
+            except OSError as error:
+                if error.errno in _DISK_FULL:
+                    raise
+                raise BadInputError(f"cannot write {self.path}: {error.strerror}") from None
+            yield stream
 
-    def _created(self, temporary: Path) -> IO[bytes]:
-        try:
-            return temporary.open("xb")
-        except OSError as error:
-            if error.errno in _DISK_FULL:
-                raise
-            raise BadInputError(f"cannot write {self.path}: {error.strerror}") from None
+    def _confirm(self) -> None:
+        if not self.force:
+            raise BadInputError(f"{self.path} has come into being meanwhile; --force replaces it")
 
 
 def _are_one_file(output: Path, other: Path) -> bool:

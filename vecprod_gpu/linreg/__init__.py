@@ -1,11 +1,13 @@
 """Linear regression: one gradient or step at a time, whole fits, and which columns to fit."""
 
 from .fit import linreg_fit
+from .moments import CoMoments
 from .result import FitResult
 from .selection import FeatureSelection, select_features
 from .steps import linreg_gradient, linreg_step
 
 __all__ = [
+    "CoMoments",
     "FeatureSelection",
     "FitResult",
     "linreg_fit",

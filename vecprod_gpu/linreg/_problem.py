@@ -58,31 +58,42 @@ class Shapes:
 
 
 def read_shapes(
-    X: Array, y: Array, w_shape: tuple[int, ...] | None, sample_weight: Array | None, w_name: str = "w"
+    X: Array, y: Array | None, w_shape: tuple[int, ...] | None, sample_weight: Array | None, w_name: str = "w"
 ) -> Shapes:
     """Check the shapes against each other; without w there is one model for each target."""
-    if X.ndim < 2:
-        raise ShapeError(
-            f"X has shape {tuple(X.shape)}; needed is (..., n, d), a row for each observation"
-            + (": for a single feature give X[:, None]" if X.ndim == 1 else "")
-        )
-    *lead_axes, n, d = X.shape
-    lead = tuple(lead_axes)
-    if n < 1 or d < 1:
-        raise ShapeError(f"X has shape {tuple(X.shape)}; it needs at least one row and one column")
-    if y.ndim == X.ndim:
-        shape_is("y", y, (*lead, n, y.shape[-1]), "a row for each row of X and a column for each target")
-    else:
-        shape_is("y", y, (*lead, n), "one target for each row of X")
-    if sample_weight is not None:
-        shape_is("sample_weight", sample_weight, (*lead, n), "one weight for each row of X")
-    targets = tuple(y.shape[X.ndim - 1 :])
+    lead, n, d = read_observations(X, sample_weight)
+    targets = read_targets(X, y)
     models = _read_models(lead, d, targets, w_shape, w_name)
     if 0 in models:
         raise ShapeError(
             "there is no model: y has no columns" if 0 in targets else f"{w_name} has no columns"
         )
     return Shapes(lead, n, d, size(targets), models)
+
+
+def read_observations(X: Array, sample_weight: Array | None) -> tuple[tuple[int, ...], int, int]:
+    """Batch axes, rows and columns of X, with a weight for each row where there are any."""
+    if X.ndim < 2:
+        raise ShapeError(
+            f"X has shape {tuple(X.shape)}; needed is (..., n, d), a row for each observation"
+            + (": for a single feature give X[:, None]" if X.ndim == 1 else "")
+        )
+    *lead, n, d = X.shape
+    if n < 1 or d < 1:
+        raise ShapeError(f"X has shape {tuple(X.shape)}; it needs at least one row and one column")
+    if sample_weight is not None:
+        shape_is("sample_weight", sample_weight, (*lead, n), "one weight for each row of X")
+    return tuple(lead), n, d
+
+
+def read_targets(X: Array, y: Array) -> tuple[int, ...]:
+    """``()`` where y is one target for each row of X, ``(k,)`` where it has a column for each of k."""
+    *lead, n, _ = X.shape
+    if y.ndim == X.ndim:
+        shape_is("y", y, (*lead, n, y.shape[-1]), "a row for each row of X and a column for each target")
+    else:
+        shape_is("y", y, (*lead, n), "one target for each row of X")
+    return tuple(y.shape[X.ndim - 1 :])
 
 
 def _read_models(

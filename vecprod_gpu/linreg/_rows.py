@@ -1,0 +1,215 @@
+"""Observations of linear regressions as the caller gave them, checked, and cut into parts."""
+
+import mmap
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .. import _checks
+from .._arrays import Array, Kind, as_arrays, common_kind
+from .._finite import first_not_finite
+from .._layout import byte_bounds, size
+from ..errors import NotFiniteError, ShapeError
+from ._problem import read_observations, read_targets, result_dtype
+
+Host = np.ndarray[Any, Any]
+
+RELEASED_BYTES = 1 << 20  # of a memory map; smaller parts are not worth telling the system about
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What all rows of one object have in common.
+
+    Attributes
+    ----------
+    lead : tuple of int
+        Axes of the batch.
+    d : int
+        Columns of X.
+    models : tuple of int
+        ``(k,)`` for k targets, ``()`` for one that is a vector, ``(0,)`` for none.
+    """
+
+    lead: tuple[int, ...]
+    d: int
+    models: tuple[int, ...]
+
+    @property
+    def problems(self) -> int:
+        """Problems of the batch."""
+        return size(self.lead)
+
+    @property
+    def targets(self) -> int:
+        """Columns of y in native form."""
+        return size(self.models)
+
+    @property
+    def columns(self) -> int:
+        """Columns of ``[X y]``."""
+        return self.d + self.targets
+
+    def __str__(self) -> str:
+        """As the shapes of X and y."""
+        X = ", ".join([*map(str, self.lead), "n", str(self.d)])
+        y = ", ".join([*map(str, self.lead), "n", *map(str, self.models)])
+        return f"X ({X})" + (f" and y ({y})" if self.targets else " and no y")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of every problem of a batch.
+
+    Attributes
+    ----------
+    kind : str
+        Where the arrays live.
+    layout : Layout
+        Their shapes.
+    dtype : numpy.dtype
+        NumPy's promotion of them, integers counted as float64.
+    X : (..., n, d) array
+    y : (..., n) or (..., n, k) array, or None
+    weights : (..., n) array or None
+    """
+
+    kind: Kind
+    layout: Layout
+    dtype: np.dtype[Any]
+    X: Array
+    y: Array | None
+    weights: Array | None
+
+    @classmethod
+    def read(cls, X: Array, y: Array | None, sample_weight: Array | None) -> "Rows":
+        """Check the arrays against each other; what the weights hold is for `check_weights`."""
+        kind = common_kind(X=X, y=y, sample_weight=sample_weight)
+        X, y, weights = (
+            None if array is None else as_arrays(kind, array)[0] for array in (X, y, sample_weight)
+        )
+        lead, _, d = read_observations(X, weights)
+        models = (0,) if y is None else read_targets(X, y)
+        if y is not None and 0 in models:
+            raise ShapeError("y has no columns")
+        dtype = result_dtype(X=X, y=y, sample_weight=weights)
+        return cls(kind, Layout(lead, d, models), dtype, X, y, weights)
+
+    @property
+    def n(self) -> int:
+        """Rows of each problem."""
+        return int(self.X.shape[-2])
+
+    def part(self, start: int, stop: int) -> "Rows":
+        """A view of the rows from start to stop."""
+        if (start, stop) == (0, self.n):
+            return self
+        lead = (slice(None),) * len(self.layout.lead)
+        rows = (*lead, slice(start, stop))
+        return replace(
+            self,
+            X=self.X[rows],
+            y=None if self.y is None else self.y[rows],
+            weights=None if self.weights is None else self.weights[rows],
+        )
+
+    def copy(self) -> "Rows":
+        """Rows in memory of their own; of host arrays."""
+        return replace(
+            self,
+            X=np.array(self.X, order="C"),
+            y=None if self.y is None else np.array(self.y, order="C"),
+            weights=None if self.weights is None else np.array(self.weights, order="C"),
+        )
+
+    def check_weights(self) -> None:
+        """Raise where a weight is negative or NaN; on a GPU they are copied to the host for it."""
+        if self.weights is not None:
+            _checks.not_negative("sample_weight", on_host(self.weights))
+
+    def is_finite(self) -> bool:
+        """Whether X and y hold finite numbers alone; of host arrays."""
+        return all(
+            array is None or array.dtype.kind in "biu" or bool(np.isfinite(array).all())
+            for array in (self.X, self.y, self.weights)
+        )
+
+    def raise_for_not_finite(self, first_row: int = 0) -> NoReturn:
+        """Raise, naming the first row and column of X or y that holds NaN or infinity.
+
+        Where there is none, what was computed has overflowed, and that is raised.
+        """
+        batch_axes = len(self.layout.lead)
+        for name, array in (("X", self.X), ("y", self.y), ("sample_weight", self.weights)):
+            values = None if array is None else np.moveaxis(on_host(array), batch_axes, 0)
+            index = None if values is None else first_not_finite(values)
+            if values is not None and index is not None:
+                row, *others = index
+                place = f"row {first_row + row}" + _place(others, batch_axes)
+                raise NotFiniteError(f"{name} holds {values[index]} at {place}; needed are finite numbers")
+        raise NotFiniteError("sums of squares of X or y overflow float64; scale the data down")
+
+    def release(self) -> None:
+        """Let the system take back the pages of memory maps that these rows were read from."""
+        for array in (self.X, self.y, self.weights):
+            if isinstance(array, np.ndarray) and array.nbytes >= RELEASED_BYTES:
+                _release(array)
+
+
+def join(parts: list[Rows]) -> Rows:
+    """The rows of all parts, one after another; of host arrays, if there are several."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    axis = len(first.layout.lead)
+    weights = None
+    if any(part.weights is not None for part in parts):
+        lead = first.layout.lead
+        weights = np.concatenate(
+            [np.ones((*lead, part.n)) if part.weights is None else part.weights for part in parts], axis=axis
+        )
+    return Rows(
+        first.kind,
+        first.layout,
+        np.result_type(*(part.dtype for part in parts)),
+        np.concatenate([part.X for part in parts], axis=axis),
+        None if first.y is None else np.concatenate([part.y for part in parts], axis=axis),
+        weights,
+    )
+
+
+def on_host(array: Array) -> Host:
+    """The array, or a copy of it on the host."""
+    if isinstance(array, np.ndarray):
+        return array
+    if hasattr(array, "copy_to_host"):
+        return np.asarray(array.copy_to_host())
+    from ..backends import cupy_raw
+
+    return np.asarray(cupy_raw.export(cupy_raw.native(array), "numpy"))
+
+
+def _place(others: list[int], batch_axes: int) -> str:
+    """Problem and column of an element, as the rest of a sentence."""
+    problem, column = others[:batch_axes], others[batch_axes:]
+    words = f", column {column[0]}" if column else ""
+    return words + (f" of problem {', '.join(map(str, problem))}" if problem else "")
+
+
+def _release(array: Host) -> None:
+    """Give back the whole pages of a memory map that lie under the array, where none can be dirty."""
+    base: Any = array
+    while base is not None and not isinstance(base, np.memmap):
+        base = getattr(base, "base", None)
+    if base is None or base.mode == "c" or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    mapped = getattr(base, "_mmap", None)
+    if mapped is None:
+        return
+    origin = np.frombuffer(mapped, np.uint8).ctypes.data
+    start, stop = byte_bounds(array.ctypes.data, array.shape, array.strides, array.itemsize)
+    first = -(-(start - origin) // mmap.PAGESIZE) * mmap.PAGESIZE
+    length = stop - origin - first
+    if length > 0:
+        mapped.madvise(mmap.MADV_DONTNEED, first, length)

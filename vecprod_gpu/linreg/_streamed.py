@@ -1,0 +1,276 @@
+"""Summaries of rows that arrive in chunks, by a tree in which the chunks cannot be seen.
+
+Rows are cut into segments by their index and by the number of columns alone.  A segment is summarised in
+one pass, and the summaries are merged pairwise, by a binary counter.  Rows that do not fill a segment yet
+wait for the next chunk.
+"""
+
+from os import PathLike
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+
+from .._arrays import Array
+from ..errors import ArgumentError, ShapeError
+from . import _archive
+from ._rows import Layout, Rows, join
+
+SEGMENT_BYTES = 1 << 25  # of a host problem's rows in float64: milliseconds, beside which a call is free
+DEVICE_SEGMENT_BYTES = 1 << 29  # a GPU reads it in less than a millisecond
+
+
+class Summary(Protocol):
+    """What is known of some rows: a dataclass of float64 arrays."""
+
+    def merge(self, later: Any) -> Any:
+        """Summary of these rows and of those after them."""
+
+    def is_finite(self) -> bool:
+        """Whether the rows held finite numbers, and nothing overflowed."""
+
+
+class Tree:
+    """A binary counter: level i holds the summary of 2**i segments, or None."""
+
+    def __init__(self, levels: list[Any]) -> None:
+        self.levels = levels
+
+    def push(self, summary: Summary) -> None:
+        """Add the summary of the next segment."""
+        level = 0
+        while level < len(self.levels) and self.levels[level] is not None:
+            summary = self.levels[level].merge(summary)
+            self.levels[level] = None
+            level += 1
+        if level == len(self.levels):
+            self.levels.append(None)
+        self.levels[level] = summary
+
+    def total(self, last: Summary | None) -> Any:
+        """The summary of all segments and of what comes after them, smallest first; None of nothing."""
+        for level in self.levels:
+            if level is not None:
+                last = level if last is None else level.merge(last)
+        return last
+
+
+Self = TypeVar("Self", bound="Streamed")
+
+
+class Streamed:
+    """Base of what is updated by chunks of rows, merged, saved and loaded."""
+
+    _format: ClassVar[str]
+    _summary_type: ClassVar[type[Any]]
+
+    def __init__(self) -> None:
+        self._layout: Layout | None = None
+        self._dtype: np.dtype[Any] = np.dtype(np.float64)
+        self._tree = Tree([])
+        self._waiting: list[Rows] = []
+        self._n_samples = 0
+        self._folded: Any = None
+
+    @classmethod
+    def from_arrays(
+        cls: type[Self], X: Array, y: Array | None = None, sample_weight: Array | None = None
+    ) -> Self:
+        """Read all rows; the arguments are those of `update`."""
+        return cls().update(X, y, sample_weight)
+
+    @classmethod
+    def from_rows(cls: type[Self], rows: Rows) -> Self:
+        """As `from_arrays`, without keeping a copy of the last rows: for what is never updated."""
+        new = cls()
+        new._layout, new._dtype, new._n_samples = rows.layout, rows.dtype, rows.n
+        rest = new._absorb(new._tree, [], rows)
+        new._folded = new._tree.total(new._summary_of_last(rest, rows.n))
+        return new
+
+    @property
+    def n_samples(self) -> int:
+        """Rows read, of each problem."""
+        return self._n_samples
+
+    def update(self: Self, X: Array, y: Array | None = None, sample_weight: Array | None = None) -> Self:
+        """Read more rows, in place.
+
+        Parameters
+        ----------
+        X : (..., n, d) array_like
+            Observations in rows. A memory map is read once, and does not stay in memory.
+        y : (..., n) or (..., n, k) array_like, optional
+            One target or k of them; in every call or in none.
+        sample_weight : (..., n) array_like, optional
+            Weight of each row, not negative; 1 unless given.
+
+        Returns
+        -------
+        Self
+            This object.
+
+        Raises
+        ------
+        ShapeError
+            If the shapes do not fit each other, or those of earlier rows.
+        DTypeError, DeviceError
+            If an array is not real, or they live on different devices.
+        ArgumentError
+            If a weight is negative, or X or y holds NaN or infinity: the message names the row,
+            counted from the first one ever read, and the column. The object is then as it was before.
+
+        Notes
+        -----
+        The same rows give the same bits, in however many calls they come. Device arrays are the
+        exception: each call then begins a new part of the tree.
+        """
+        rows = Rows.read(X, y, sample_weight)
+        if self._layout is not None and rows.layout != self._layout:
+            raise ShapeError(f"the new rows are {rows.layout}; needed is {self._layout}, as before")
+        rows.check_weights()
+        n_samples = self._n_samples + rows.n
+        tree = Tree(list(self._tree.levels))
+        waiting = self._absorb(tree, self._waiting, rows)
+        if rows.kind != "numpy" and waiting:
+            tree.push(self._summary_of_last(waiting, n_samples))
+            waiting = []
+        elif waiting:
+            last = waiting[-1]
+            if not last.is_finite():
+                last.raise_for_not_finite(n_samples - last.n)
+            waiting[-1] = last.copy()  # the caller may change what was read
+        self._dtype = rows.dtype if self._layout is None else np.result_type(self._dtype, rows.dtype)
+        self._layout, self._tree, self._waiting = rows.layout, tree, waiting
+        self._n_samples, self._folded = n_samples, None
+        return self
+
+    def merge(self: Self, other: Self) -> Self:
+        """What would be known of the rows of both; neither is changed.
+
+        Parameters
+        ----------
+        other : same type
+            Read from rows of the same shapes.
+
+        Returns
+        -------
+        same type
+            A new object, which can be updated. The rows of the two are two parts of its tree.
+
+        Raises
+        ------
+        ShapeError
+            If the two were read from rows of different shapes.
+        """
+        if not isinstance(other, type(self)):
+            raise TypeError(f"cannot merge a {type(self).__name__} with a {type(other).__name__}")
+        if None not in (self._layout, other._layout) and self._layout != other._layout:
+            raise ShapeError(f"other was read from {other._layout}; needed is {self._layout}")
+        new = type(self)()
+        new._layout = self._layout or other._layout
+        new._dtype = np.result_type(*(one._dtype for one in (self, other) if one._layout is not None))
+        new._n_samples = self._n_samples + other._n_samples
+        parts = [one._summary() for one in (self, other) if one._n_samples]
+        new._tree = Tree([parts[0].merge(parts[1]) if len(parts) > 1 else parts[0]] if parts else [])
+        return new
+
+    def save(self, file: str | PathLike[str]) -> None:
+        """Write all that is known to a file, from which `load` goes on with the same bits.
+
+        Parameters
+        ----------
+        file : path
+            An ``.npz`` archive of plain arrays, without pickles: ``header``, a JSON text with the
+            fields ``format``, ``version``, ``layout`` (``lead``, ``d`` and ``models``, see the shapes
+            of X and y), ``dtype``, ``n_samples`` and ``levels``; for each level of the tree that holds
+            something its arrays, as ``level0.total``; and the rows that wait, as ``waiting.X``. It is
+            written beside its place and then renamed: an earlier file stays whole until the new one is.
+        """
+        header = _archive.Header(self._layout, self._dtype, self._n_samples)
+        waiting = join(self._waiting) if self._waiting else None
+        _archive.write(file, self._format, header, self._tree.levels, waiting)
+
+    @classmethod
+    def load(cls: type[Self], file: str | PathLike[str]) -> Self:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        file : path
+            The archive.
+
+        Returns
+        -------
+        Self
+            Equal to what was saved, further updates included.
+
+        Raises
+        ------
+        ArchiveError
+            If the file is none of this format and version, or damaged.
+        OSError
+            If it cannot be opened.
+        """
+        new = cls()
+        header, levels, waiting = _archive.read(file, cls._format, cls._summary_type)
+        new._layout = header.layout
+        new._dtype, new._n_samples = header.dtype, header.n_samples
+        new._tree, new._waiting = Tree(levels), waiting
+        return new
+
+    @staticmethod
+    def _summarise(rows: Rows) -> Any:
+        """Read the rows, once."""
+        raise NotImplementedError
+
+    def _summary(self) -> Any:
+        """The summary of all rows; there must be some."""
+        if self._folded is None:
+            if not self._n_samples:
+                raise ArgumentError(f"the {type(self).__name__} is empty: give it rows with update")
+            self._folded = self._tree.total(self._summary_of_last(self._waiting, self._n_samples))
+        return self._folded
+
+    def _shapes(self) -> Layout:
+        """What the rows have in common; there must be some."""
+        if self._layout is None:
+            raise ArgumentError(f"the {type(self).__name__} is empty: give it rows with update")
+        return self._layout
+
+    def _absorb(self, tree: Tree, waiting: list[Rows], rows: Rows) -> list[Rows]:
+        """Push every segment that is full; return the rows that wait, the newest of them last."""
+        length = segment_rows(rows)
+        held = sum(part.n for part in waiting)
+        start = 0
+        if waiting and held + rows.n >= length:
+            start = length - held
+            self._push(tree, join([*waiting, rows.part(0, start)]), self._n_samples - held)
+            waiting = []
+        while not waiting and rows.n - start >= length:
+            self._push(tree, rows.part(start, start + length), self._n_samples + start)
+            start += length
+        return [*waiting, rows.part(start, rows.n)] if start < rows.n else waiting
+
+    def _push(self, tree: Tree, segment: Rows, first_row: int) -> None:
+        tree.push(self._checked_summary(segment, first_row))
+        segment.release()
+
+    def _summary_of_last(self, waiting: list[Rows], n_samples: int) -> Any:
+        """The summary of the rows that fill no segment, None if there are none."""
+        if not waiting:
+            return None
+        rows = join(waiting)
+        return self._checked_summary(rows, n_samples - rows.n)
+
+    def _checked_summary(self, rows: Rows, first_row: int) -> Any:
+        with np.errstate(over="ignore", invalid="ignore"):  # told below, with the place
+            summary = self._summarise(rows)
+        if not summary.is_finite():
+            rows.raise_for_not_finite(first_row)
+        return summary
+
+
+def segment_rows(rows: Rows) -> int:
+    """Rows of a segment: a power of two."""
+    nbytes = SEGMENT_BYTES if rows.kind == "numpy" else DEVICE_SEGMENT_BYTES
+    return 1 << max(0, (nbytes // (8 * rows.layout.columns)).bit_length() - 1)
