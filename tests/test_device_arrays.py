@@ -8,7 +8,7 @@ import pytest
 
 import vecprod_gpu as vp
 from tests.conftest import REAL_GPU
-from vecprod_gpu._dispatch import load
+from vecprod_gpu._dispatch import ON_DEVICE, load
 
 
 def as_cupy(array):
@@ -297,6 +297,7 @@ class TestNothingLeavesItsDevice:
         assert (choice.backend, choice.reason) == ("cupy", "the arrays are cupy arrays")
 
 
+SMALL_PROBLEMS = {"coordinate_descent", "proximal_descent", "solve_positive"}
 OPERATIONS = (
     "batched_outer",
     "co_moments",
@@ -315,7 +316,8 @@ def test_the_backends_have_one_signature():
     reference = load("reference")
     for name in ("cpu", "cupy", "numba-cuda"):
         module = load(name)
-        assert sorted(set(reference.__all__) - {"cross_by_numpy"}) == sorted(module.__all__)
+        on_host_alone = SMALL_PROBLEMS if name in ON_DEVICE else set()
+        assert sorted(set(reference.__all__) - {"cross_by_numpy"} - on_host_alone) == sorted(module.__all__)
         for operation in OPERATIONS:
             ours = inspect.signature(getattr(module, operation)).parameters.values()
             theirs = inspect.signature(getattr(reference, operation)).parameters.values()

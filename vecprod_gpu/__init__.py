@@ -14,6 +14,7 @@ from .geometry import (
     vertex_normals,
 )
 from .linreg import (
+    TSQR,
     CoMoments,
     FeatureSelection,
     FitResult,
@@ -25,6 +26,7 @@ from .linreg import (
 from .products import batched_outer, cross, gram, outer
 
 __all__ = [
+    "TSQR",
     "CoMoments",
     "FeatureSelection",
     "FitResult",

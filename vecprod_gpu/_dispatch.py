@@ -222,6 +222,12 @@ def choose(operation: str, kind: Kind, dtype: np.dtype[Any], work: _costs.Work) 
     return choice
 
 
+def host() -> Any:
+    """The module of ``cpu``, or of ``reference``, for what is small and on the host already."""
+    asked = mode.get() or Mode()
+    return load("reference" if asked.backend == "reference" or not _status("cpu").available else "cpu")
+
+
 def _choose_for_host(operation: str, dtype: np.dtype[Any], work: _costs.Work, asked: Mode) -> Choice:
     if asked.backend is not None:
         if load(asked.backend).supports(operation, dtype):

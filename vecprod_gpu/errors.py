@@ -1,5 +1,7 @@
 """Every exception that the package raises of its own; each subclasses the built-in that fits."""
 
+from numpy.linalg import LinAlgError
+
 
 class VecprodError(Exception):
     """Base of all errors of this package."""
@@ -35,6 +37,10 @@ class NotFiniteError(ArgumentError):
 
 class DivergenceError(VecprodError, ArithmeticError):
     """A learning rate at which the descent runs away; the message names it and the largest stable one."""
+
+
+class SingularError(VecprodError, LinAlgError):
+    """Columns depend on each other where a solver needs them not to; the message names others."""
 
 
 class ArchiveError(VecprodError, ValueError):

@@ -115,6 +115,40 @@ above never ask which one they hold.
     ``(B, d, k)``, which may be one array; sample_weight ``(B, n)`` or None; x_offset ``(B, d)`` or
     None.  l1, l2 and learning_rate are Python floats.  n, d, k and B are at least 1.
 
+**Small problems**, of ``reference`` and ``cpu`` alone, on C-contiguous float64 arrays of the host: P problems
+of d columns and k models, each at least 1.  Their objectives are
+``q(w) = wᵀ H w / 2 - cᵀ w + l1 * |w|_1 + l2 / 2 * |w|²``, with H ``(P, d, d)`` symmetric and positive
+semidefinite; l1 and l2 ``(k,)`` are not negative.
+
+``solve_positive(A, b, out, condition)``
+    ``out = A⁻¹ b`` for A ``(P, d, d)``, symmetric and positive definite; b and out ``(P, d, k)`` do not
+    overlap.  Each A is first scaled to a unit diagonal, ``D^-1/2 A D^-1/2``, and factorised by Cholesky.
+    ``condition`` ``(P,)`` receives the condition number of each scaled matrix in the 1-norm: infinity,
+    and NaN in its part of out, where it is not positive definite to rounding, that is where a pivot is
+    at most ``d * eps``, where an element of the diagonal of A is not positive, or where anything in A is
+    not finite.
+
+``proximal_descent(H, c, w, *, l1, l2, learning_rate, values, norms)``
+    ``T = len(norms)`` steps of proximal gradient descent, for each problem and model:
+    ``w = soft_threshold(w - learning_rate * (H w - c + l2 * w), learning_rate * l1)``.
+    c ``(P, d, k)``; w ``(P, d, k)`` is changed in place; learning_rate ``(k,)``.  ``values`` and ``norms``
+    ``(T, P, k)`` receive q at w before each step, and the norm of what the step changed over
+    learning_rate.  T may be 0.  A rate that is too large gives infinities and NaN, without a warning.
+
+``coordinate_descent(H, c, yy, w, *, l1, l2, tol, max_iter, is_path, n_iter, gap)``
+    The minimum of ``yy / 2 + q(w)``, by cyclic coordinate descent; with ``yy = yᵀSy / W`` its first part is
+    half the mean squared error, and it is never negative.  c ``(P, d, 1)`` and yy ``(P, 1)`` for a target
+    that the k models share, else ``(P, d, k)`` and ``(P, k)``.  w ``(P, d, k)`` holds the starts and receives
+    the solutions; where `is_path`, each model but the first starts from the solution of the one before.
+    A column with ``H_jj + l2 <= 0`` has coefficient 0.
+
+    ``n_iter`` ``(P, k)``, int64, receives the sweeps, at most `max_iter`, and ``gap`` ``(P, k)`` a bound on
+    how far the solution is above the minimum: the duality gap of scikit-learn's coordinate descent where
+    ``l1 > 0``, else ``|gradient|² / (2 l2)`` where ``l2 > 0``, else NaN.  A model is done when, after a
+    sweep over all columns whose largest change is at most `tol` of the largest coefficient (both in units
+    of y), ``gap <= tol * yy``; without penalties, when ``max|Hw - c| <= tol * max|c|``.  It is done too
+    when a whole sweep changes nothing but by rounding.  What is not finite ends in NaN.
+
 Whoever calls has checked shapes and dtypes, and has allocated ``out``.  A backend copies only what
 its kernels cannot read in place, launches on the caller's current stream and does not synchronise.
 Its sums follow one tree that depends on the shape alone, so that the same inputs give the same bits.

@@ -29,6 +29,7 @@ from ._moments import co_moments, gram
 from ._normals import face_normals, grid_normals, vertex_normals
 from ._packing import frozen
 from ._slices import over_longest_axis
+from ._solvers import coordinate_descent, proximal_descent, solve_positive
 from ._status import Status
 from ._streaming import VECTOR_BYTES, publish
 from ._threads import for_each_block
@@ -43,6 +44,7 @@ __all__ = [
     "cast",
     "co_moments",
     "contiguous",
+    "coordinate_descent",
     "cross",
     "empty",
     "export",
@@ -54,7 +56,9 @@ __all__ = [
     "moveaxis",
     "native",
     "overlaps",
+    "proximal_descent",
     "reshape",
+    "solve_positive",
     "status",
     "supports",
     "vecdot",

@@ -20,6 +20,7 @@ from ._host_arrays import (
 )
 from ._reference_geometry import face_normals, grid_normals, measure, vertex_normals
 from ._reference_moments import co_moments, gram
+from ._reference_solvers import coordinate_descent, proximal_descent, solve_positive
 from ._status import Status
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "cast",
     "co_moments",
     "contiguous",
+    "coordinate_descent",
     "cross",
     "cross_by_numpy",
     "empty",
@@ -42,7 +44,9 @@ __all__ = [
     "moveaxis",
     "native",
     "overlaps",
+    "proximal_descent",
     "reshape",
+    "solve_positive",
     "status",
     "supports",
     "vecdot",

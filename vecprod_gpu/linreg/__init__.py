@@ -5,8 +5,10 @@ from .moments import CoMoments
 from .result import FitResult
 from .selection import FeatureSelection, select_features
 from .steps import linreg_gradient, linreg_step
+from .tsqr import TSQR
 
 __all__ = [
+    "TSQR",
     "CoMoments",
     "FeatureSelection",
     "FitResult",

@@ -63,7 +63,7 @@ def read_shapes(
     """Check the shapes against each other; without w there is one model for each target."""
     lead, n, d = read_observations(X, sample_weight)
     targets = read_targets(X, y)
-    models = _read_models(lead, d, targets, w_shape, w_name)
+    models = read_models(lead, d, targets, w_shape, w_name)
     if 0 in models:
         raise ShapeError(
             "there is no model: y has no columns" if 0 in targets else f"{w_name} has no columns"
@@ -96,7 +96,7 @@ def read_targets(X: Array, y: Array) -> tuple[int, ...]:
     return tuple(y.shape[X.ndim - 1 :])
 
 
-def _read_models(
+def read_models(
     lead: tuple[int, ...], d: int, targets: tuple[int, ...], w_shape: tuple[int, ...] | None, w_name: str
 ) -> tuple[int, ...]:
     """``()`` or ``(k,)``: from w where it is given, else from the targets."""
@@ -179,9 +179,24 @@ class Problem:
         dtype = result_dtype(**{"X": X, "y": y, w_name: w, "sample_weight": sample_weight})
         stored = stored_dtype(np.dtype(X.dtype), summing_dtype(dtype))
         choice = _dispatch.choose("linreg", kind, stored, _work(shapes, stored))
-        backend = choice.module
-        problems = size(shapes.lead)
-        problem = cls(
+        problem = cls._of(choice, kind, shapes, dtype, X, y, sample_weight)
+        return problem, None if w is None else problem.native(w, shapes.native_w)
+
+    @classmethod
+    def _of(
+        cls,
+        choice: Choice,
+        kind: Kind,
+        shapes: Shapes,
+        dtype: np.dtype[Any],
+        X: Array,
+        y: Array,
+        sample_weight: Array | None,
+    ) -> "Problem":
+        """The caller's arrays in the backend's form."""
+        backend, problems = choice.module, size(shapes.lead)
+        stored = stored_dtype(np.dtype(X.dtype), summing_dtype(dtype))
+        return cls(
             choice,
             kind,
             shapes,
@@ -190,7 +205,6 @@ class Problem:
             _native(backend, y, dtype, (problems, shapes.n, shapes.targets)),
             None if sample_weight is None else _native(backend, sample_weight, dtype, (problems, shapes.n)),
         )
-        return problem, None if w is None else problem.native(w, shapes.native_w)
 
     @property
     def backend(self) -> Any:
@@ -226,6 +240,15 @@ class Problem:
         copy = self.empty(tuple(native.shape))
         self.backend.assign(copy, native)
         return copy
+
+    def with_models(self, axes: tuple[int, ...]) -> "Problem":
+        """The same problem with models of those axes instead of one for each target."""
+        return replace(self, shapes=replace(self.shapes, models=axes))
+
+    def with_rows(self, X: Array, y: Array, sample_weight: Array | None) -> "Problem":
+        """The same models on other rows, in the caller's arrays."""
+        shapes = replace(self.shapes, n=X.shape[-2])
+        return self._of(self.choice, self.kind, shapes, self.dtype, X, y, sample_weight)
 
     def with_target(self, y: Array) -> "Problem":
         """The same problem with another y, in native form."""

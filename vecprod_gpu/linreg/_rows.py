@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .. import _checks
-from .._arrays import Array, Kind, as_arrays, common_kind
+from .._arrays import Array, Kind, as_arrays, common_kind, kind_of
 from .._finite import first_not_finite
 from .._layout import byte_bounds, size
 from ..errors import NotFiniteError, ShapeError
@@ -99,7 +99,7 @@ class Rows:
     @property
     def n(self) -> int:
         """Rows of each problem."""
-        return int(self.X.shape[-2])
+        return int(self.X.shape[len(self.layout.lead)])
 
     def part(self, start: int, stop: int) -> "Rows":
         """A view of the rows from start to stop."""
@@ -112,6 +112,16 @@ class Rows:
             X=self.X[rows],
             y=None if self.y is None else self.y[rows],
             weights=None if self.weights is None else self.weights[rows],
+        )
+
+    def take(self, indices: Host) -> "Rows":
+        """A copy of some rows of a single problem."""
+        chosen = indices if self.kind == "numpy" else indices.tolist()  # which CuPy takes as well
+        return replace(
+            self,
+            X=self.X[chosen],
+            y=None if self.y is None else self.y[chosen],
+            weights=None if self.weights is None else self.weights[chosen],
         )
 
     def copy(self) -> "Rows":
@@ -181,8 +191,8 @@ def join(parts: list[Rows]) -> Rows:
 
 def on_host(array: Array) -> Host:
     """The array, or a copy of it on the host."""
-    if isinstance(array, np.ndarray):
-        return array
+    if kind_of(array) == "numpy":
+        return np.asarray(array)
     if hasattr(array, "copy_to_host"):
         return np.asarray(array.copy_to_host())
     from ..backends import cupy_raw

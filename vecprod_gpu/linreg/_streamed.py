@@ -13,7 +13,7 @@ import numpy as np
 from .._arrays import Array
 from ..errors import ArgumentError, ShapeError
 from . import _archive
-from ._rows import Layout, Rows, join
+from ._rows import Host, Layout, Rows, join
 
 SEGMENT_BYTES = 1 << 25  # of a host problem's rows in float64: milliseconds, beside which a call is free
 DEVICE_SEGMENT_BYTES = 1 << 29  # a GPU reads it in less than a millisecond
@@ -91,6 +91,21 @@ class Streamed:
     def n_samples(self) -> int:
         """Rows read, of each problem."""
         return self._n_samples
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy's promotion of all data read, integers counted as float64."""
+        return self._dtype
+
+    @property
+    def layout(self) -> Layout:
+        """What the rows have in common."""
+        return self._shapes()
+
+    @property
+    def summary(self) -> Any:
+        """What is known of all rows."""
+        return self._summary()
 
     def update(self: Self, X: Array, y: Array | None = None, sample_weight: Array | None = None) -> Self:
         """Read more rows, in place.
@@ -218,6 +233,10 @@ class Streamed:
         new._tree, new._waiting = Tree(levels), waiting
         return new
 
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"{name}()" if self._layout is None else f"{name}({self.n_samples} rows of {self._layout})"
+
     @staticmethod
     def _summarise(rows: Rows) -> Any:
         """Read the rows, once."""
@@ -236,6 +255,17 @@ class Streamed:
         if self._layout is None:
             raise ArgumentError(f"the {type(self).__name__} is empty: give it rows with update")
         return self._layout
+
+    def _models(self) -> tuple[int, ...]:
+        """Axes of the targets; there must be some."""
+        layout = self._shapes()
+        if not layout.targets:
+            raise ArgumentError(f"the {type(self).__name__} was read without y")
+        return layout.models
+
+    def _of_caller(self, array: Host, shape: tuple[int, ...]) -> Any:
+        """A copy with the batch's axes; a scalar where there are none."""
+        return array.reshape((*self._shapes().lead, *shape)).copy()[()]
 
     def _absorb(self, tree: Tree, waiting: list[Rows], rows: Rows) -> list[Rows]:
         """Push every segment that is full; return the rows that wait, the newest of them last."""

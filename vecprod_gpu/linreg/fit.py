@@ -1,263 +1,175 @@
-"""A whole fit: one fused pass over X for each step."""
+"""A whole fit: the arguments, the solver that they ask for, and the result."""
 
-from collections.abc import Callable
+import warnings
 from typing import Any, Literal
 
 import numpy as np
 
-from .. import _checks
 from .._arrays import Array
-from ..errors import ArgumentError
-from ._problem import Problem
+from ._auto import solve
+from ._data import Given, Models
+from ._settings import Callback, Settings, SolverName
+from .moments import CoMoments
 from .result import FitResult
+from .tsqr import TSQR
 
 Host = np.ndarray[Any, Any]
-Callback = Callable[[int, Host, Host], object]
 
 
 def linreg_fit(
-    X: Array,
-    y: Array,
+    X: Array | CoMoments | TSQR,
+    y: Array | None = None,
     *,
-    learning_rate: float | Literal["auto"] = "auto",
+    solver: SolverName = "auto",
+    learning_rate: float | Host | Literal["auto"] = "auto",
     max_iter: int = 1000,
     tol: float = 1e-6,
-    l1: float = 0.0,
-    l2: float = 0.0,
+    l1: float | Host = 0.0,
+    l2: float | Host = 0.0,
     fit_intercept: bool = True,
     sample_weight: Array | None = None,
     w0: Array | None = None,
+    batch_size: int | None = None,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    random_state: Any = None,
     callback: Callback | None = None,
 ) -> FitResult:
-    """Linear regression by proximal gradient descent.
+    """Linear regression: by co-moments, which read the data once, or step by step.
 
     Minimises ``sum(s * (X w + b - y)**2) / (2 W) + l1 * |w|_1 + l2 / 2 * |w|²`` with ``W = sum(s)``.
 
     Parameters
     ----------
-    X : (..., n, d) array_like
-        Observations in rows.
+    X : (..., n, d) array_like, CoMoments or TSQR
+        Observations in rows; or what was kept of them, y and sample_weight included.
     y : (..., n) or (..., n, k) array_like
         One target, or k of them, each with a model of its own.
-    learning_rate : float or "auto", default "auto"
+    solver : str, default "auto"
+        - ``"gd"``: proximal gradient descent, one fused pass over X for each step;
+        - ``"comoments"``: the same iterates from the co-moments of the data, which are read once; without
+          l1 in closed form, so that steps cost nothing;
+        - ``"sgd"``: steps from batches of rows, in an order that `random_state` repeats;
+        - ``"cd"``: coordinate descent on the co-moments, for l1;
+        - ``"cholesky"``: normal equations, scaled to a unit diagonal; columns must be independent;
+        - ``"eigh"``: eigenvalues of the co-moments; of dependent columns the solution of least norm;
+        - ``"svd"``: QR factors of the data, then singular values, in original units; the solution of
+          least norm;
+        - ``"auto"``: descent where `learning_rate`, `callback`, `momentum` or `batch_size` is given;
+          ``"cd"`` with l1; else ``"cholesky"`` where it keeps ten digits, and ``"svd"`` (of co-moments
+          ``"eigh"``) where it does not. Beyond 4096 columns, where a Gram matrix is too large, ``"svd"``
+          or ``"gd"``.
+    learning_rate : float, (K,) array_like or "auto", default "auto"
         Step length, more than 0. Descent converges below ``2 / (λ + l2)``, with λ the largest eigenvalue
         of ``Xᵀ S X / W`` (of the centred X with an intercept). ``"auto"`` is ``1 / (λ + l2)``, with the
-        largest λ of a batch: it costs one read of X and d x d numbers.
+        largest λ of a batch.
     max_iter : int, default 1000
-        Most steps taken.
+        Most steps taken; epochs of ``"sgd"``, sweeps of ``"cd"``.
     tol : float, default 1e-6
         Stop when the norm of the proximal gradient, ``|w - step(w)| / learning_rate``, is at most `tol`
-        times the first one. With 0 every step is taken.
-    l1, l2 : float, default 0.0
-        Lasso and ridge penalties; the intercept is not penalised.
+        times the first one; ``"cd"`` when the duality gap is at most `tol` times the mean square of y. With
+        0 every step is taken.
+    l1, l2 : float or (K,) array_like, default 0.0
+        Lasso and ridge penalties; the intercept is not penalised. With K numbers, here or as
+        learning_rate, K models share the one target and the reads of X, or each of k targets has its own.
     fit_intercept : bool, default True
-        Whether to fit b: the descent then runs on centred data, which is never written out.
+        Whether to fit b: X and y then count less their means, without a centred copy of X.
     sample_weight : (..., n) array_like, optional
         Weight s of each row, not negative. Integer weights are the same as repeated rows.
     w0 : (..., d) or (..., d, k) array_like, optional
-        Where the descent starts; zeros unless given.
+        Where an iteration starts; zeros unless given.
+    batch_size : int, optional
+        Rows of a step of ``"sgd"``; 256 unless given.
+    momentum : float, default 0.0
+        Share of the last step's velocity that the next one keeps, less than 1; for ``"gd"`` and ``"sgd"``.
+    nesterov : bool, default False
+        Whether to look ahead along the velocity.
+    random_state : int or numpy.random.Generator, optional
+        Seed of ``"sgd"``.
     callback : callable, optional
-        Called after each step as ``callback(iteration, coef, loss)``, with host copies of the
-        coefficients after that step and of the objective before it. It may raise StopIteration to end
-        the fit there.
+        Called after each step (epoch of ``"sgd"``) as ``callback(iteration, coef, loss)``, with host copies
+        of the coefficients after that step and of the objective before it. It may raise StopIteration to
+        end the fit there. The solvers that take no such steps never call it.
 
     Returns
     -------
     FitResult
-        With ``coef``, ``intercept``, ``n_iter``, ``loss_history``, ``converged``, ``predict`` and
-        ``score``.
+        With ``coef``, ``intercept``, ``solver`` and ``reason``, ``n_iter``, ``converged``, ``rank``,
+        ``loss_history``, ``predict`` and ``score``.
 
     Raises
     ------
     ShapeError, DTypeError, DeviceError
         As for `linreg_gradient`.
     ArgumentError
-        If a number is out of its range, the weights of a problem are negative or add up to nothing, or
-        ``"auto"`` finds NaN or infinity in X.
+        If a number is out of its range, arguments do not go together, the weights of a problem are
+        negative or add up to nothing, or co-moments are given to a solver that needs the data.
+    NotFiniteError
+        If X or y holds NaN or infinity; the message names the first row and column.
+    DivergenceError
+        If the descent runs away; the message names the largest stable learning rate.
+    SingularError
+        If ``"cholesky"`` meets columns that depend on each other.
+
+    Warns
+    -----
+    numpy.exceptions.RankWarning
+        If columns depend on each other: the solution of least norm is returned.
 
     Notes
     -----
-    Each step reads X once, and waits for the norm of the gradient, which on a GPU synchronises.
-    The signs of sample_weight are checked on the host, once.
-    A learning rate that is too large shows as a growing ``loss_history``.
+    Co-moments are computed where the data live; what follows from these d x d numbers is computed on the
+    host in float64, as is ``"svd"`` as a whole: device arrays are copied to the host for it, in blocks. On a
+    GPU the signs of sample_weight are checked on the host, and ``"gd"`` waits for the norm of each gradient.
 
-    The first source article gives this descent, with the sign of the gradient reversed in its listing.
+    The first source article gives the descent, with the sign of the gradient reversed in its listing, and
+    names L1, L2 and the SVD as remedies for instability.
+
+    References
+    ----------
+    .. [1] T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise algorithm for
+       computing sample variances", COMPSTAT 1982, for co-moments.
+    .. [2] J. Friedman, T. Hastie, R. Tibshirani, "Regularization Paths for Generalized Linear Models via
+       Coordinate Descent", J. Stat. Softw. 33 (2010).
+    .. [3] J. Demmel, L. Grigori, M. Hoemmen, J. Langou, "Communication-optimal parallel and sequential QR
+       and LU factorizations", SIAM J. Sci. Comput. 34 (2012), for the streamed QR.
 
     Examples
     --------
     >>> import numpy as np, vecprod_gpu as vp
+    >>> X, y = np.array([[1., 2.], [2., 3.], [3., 5.]]), np.array([2., 3., 5.])
+    >>> fit = vp.linreg_fit(X, y)
+    >>> fit.coef.round(9) + 0.0, fit.solver
+    (array([0., 1.]), 'cholesky')
     >>> X, y = np.array([[1., 2.], [2., 3.], [3., 4.]]), np.array([2., 3., 4.])
     >>> fit = vp.linreg_fit(X, y, learning_rate=0.01, max_iter=100, tol=0, fit_intercept=False)
     >>> fit.coef
     array([0.44681528, 0.6903566 ])
-    >>> fit.n_iter, fit.converged
-    (100, False)
+    >>> fit.n_iter, fit.converged, fit.solver
+    (100, False, 'comoments')
     """
-    if not isinstance(learning_rate, str):
-        learning_rate = _checks.real("learning_rate", learning_rate, above=0.0)
-    elif learning_rate != "auto":
-        raise ArgumentError(f'learning_rate must be a number or "auto"; it is {learning_rate!r}')
-    penalties = {"l1": _checks.real("l1", l1, minimum=0.0), "l2": _checks.real("l2", l2, minimum=0.0)}
-    max_iter = _checks.count("max_iter", max_iter, minimum=0)
-    tol = _checks.real("tol", tol, minimum=0.0)
-    problem, w = Problem.prepare(X, y, w0, sample_weight, w_name="w0")
-    _check_weights(problem)
-    rate = (
-        1 / _curvature(problem, penalties["l2"], fit_intercept)
-        if isinstance(learning_rate, str)
-        else learning_rate
+    settings = Settings.check(
+        solver=solver,
+        learning_rate=learning_rate,
+        l1=l1,
+        l2=l2,
+        max_iter=max_iter,
+        tol=tol,
+        fit_intercept=fit_intercept,
+        batch_size=batch_size,
+        momentum=momentum,
+        nesterov=nesterov,
+        random_state=random_state,
+        callback=callback,
     )
-    x_mean = y_mean = None
-    if fit_intercept:
-        x_mean = _column_means(problem, problem.X)
-        y_mean = _column_means(problem, problem.y)
-        problem = problem.with_target(_centred_target(problem, y_mean))
-    descent = _Descent(problem, w, x_mean, rate, penalties, tol)
-    descent.run(max_iter, callback)
-    shapes = problem.shapes
-    return FitResult(
-        coef=problem.to_caller(descent.w, shapes.w),
-        intercept=problem.to_caller(_intercept(problem, descent.w, x_mean, y_mean), shapes.loss),
-        n_iter=len(descent.losses) - 1,
-        loss_history=np.array(descent.losses).reshape(len(descent.losses), *shapes.loss),
-        converged=descent.converged,
-        learning_rate=rate,
-        _has_models=bool(shapes.models),
-    )
-
-
-class _Descent:
-    """The iteration: two buffers for the coefficients, and on the host only what decides when to stop."""
-
-    def __init__(
-        self,
-        problem: Problem,
-        w: Array | None,
-        x_mean: Array | None,
-        learning_rate: float,
-        penalties: dict[str, float],
-        tol: float,
-    ) -> None:
-        self.problem = problem
-        self.w = problem.copy(w) if w is not None else problem.filled(problem.shapes.native_w, 0.0)
-        self.losses: list[Host] = []
-        self.converged = False
-        self._next = problem.empty(problem.shapes.native_w)
-        self._how: dict[str, Any] = {"x_offset": x_mean, "learning_rate": learning_rate, **penalties}
-        self._learning_rate = learning_rate
-        self._tol = tol
-        self._bound: Host | None = None
-
-    def run(self, max_iter: int, callback: Callback | None) -> None:
-        """Step until the gradient is small, the steps are used up, or the callback has seen enough."""
-        for iteration in range(max_iter + 1):
-            self._pass()
-            self.converged = self._tol > 0 and self._is_small()
-            if self.converged or iteration == max_iter:
-                return
-            self.w, self._next = self._next, self.w
-            if callback is not None and self._stopped_by(callback, iteration + 1):
-                self._pass()
-                return
-
-    def _pass(self) -> None:
-        """Record the objective at w; leave the coefficients one step on in ``_next``."""
-        loss = self.problem.empty(self.problem.shapes.native_loss, np.float64)
-        self.problem.run(self.w, out=self._next, loss=loss, **self._how)
-        self.losses.append(self.problem.to_host(loss))
-
-    def _is_small(self) -> bool:
-        """Whether the proximal gradient has fallen to tol times the first, in every model."""
-        before, after = self.problem.to_host(self.w), self.problem.to_host(self._next)
-        difference = np.subtract(before, after, dtype=np.float64)
-        norm = np.sqrt(np.add.reduce(difference * difference, axis=1)) / self._learning_rate
-        if self._bound is None:
-            self._bound = self._tol * norm
-        return bool((norm <= self._bound).all())
-
-    def _stopped_by(self, callback: Callback, iteration: int) -> bool:
-        """Show the callback copies of what the step gave; whether it asked to stop."""
-        shapes = self.problem.shapes
-        coef = self.problem.to_host(self.w).reshape(shapes.w).copy()
-        try:
-            callback(iteration, coef, self.losses[-1].reshape(shapes.loss).copy())
-        except StopIteration:
-            return True
-        return False
-
-
-def _check_weights(problem: Problem) -> None:
-    if problem.sample_weight is not None:
-        _checks.weights("sample_weight", problem.to_host(problem.sample_weight))
-
-
-def _curvature(problem: Problem, l2: float, is_centred: bool) -> float:
-    """Largest eigenvalue of the Hessian ``Xᵀ S X / W + l2`` of any problem of the batch."""
-    if problem.is_empty:
-        return 1.0
-    problems, d = problem.shapes.native_w[:2]
-    total = problem.empty((problems,), np.float64)
-    means, moments = problem.empty((problems, d)), problem.empty((problems, d, d))
-    problem.backend.co_moments(
-        problem.X,
-        None,
-        problem.sample_weight,
-        scale=1.0,
-        correlation=False,
-        total=total,
-        means=means,
-        out=moments,
-    )
-    # In float64: LAPACK knows no wider type, and the step length needs none.
-    hessian = problem.to_host(moments).astype(np.float64)
-    hessian /= problem.to_host(total)[:, np.newaxis, np.newaxis]
-    if not is_centred:
-        mean = problem.to_host(means).astype(np.float64)
-        hessian = hessian + mean[:, :, np.newaxis] * mean[:, np.newaxis, :]
-    if not np.isfinite(hessian).all():
-        raise ArgumentError('learning_rate="auto" needs finite X: it holds NaN or infinity, or overflows')
-    curvature = float(np.linalg.eigvalsh(hessian)[:, -1].max()) + l2
-    return curvature if curvature > 0 else 1.0
-
-
-def _column_means(problem: Problem, columns: Array) -> Array:
-    """Weighted means of the columns of ``(B, n, c)``, as ``(B, c)``.
-
-    They are the gradient of a model without coefficients against a target of -1 everywhere, so that
-    the one kernel, with its order of sums, serves.
-    """
-    problems, n, count = columns.shape
-    no_model = problem.filled((problems, count, 1), 0.0)
-    means = problem.empty((problems, count, 1))
-    if not problem.is_empty:
-        problem.backend.linreg_pass(
-            columns,
-            problem.filled((problems, n, 1), -1.0),
-            no_model,
-            problem.sample_weight,
-            None,
-            l1=0.0,
-            l2=0.0,
-            learning_rate=None,
-            out=means,
-            loss=None,
+    given = Given.read(X, y, sample_weight)
+    models = Models.read(given, settings, w0)
+    outcome, reason = solve(given, models, settings)
+    if outcome.rank is not None and (outcome.rank < given.layout.d).any():
+        warnings.warn(
+            f"X has {given.layout.d} columns, but only {outcome.rank.min()} are independent; "
+            "of all solutions the one of least norm is returned",
+            np.exceptions.RankWarning,
+            stacklevel=2,
         )
-    return problem.backend.reshape(means, (problems, count))
-
-
-def _centred_target(problem: Problem, means: Array) -> Array:
-    """A copy of y less its means: the rank-one update ``y - 1 ⊗ mean``, an outer product."""
-    centred = problem.copy(problem.y)
-    ones = problem.filled(tuple(centred.shape[:2]), 1.0)
-    scalar = problem.sums.type
-    problem.backend.batched_outer(ones, means, scalar(-1), scalar(1), centred)
-    return centred
-
-
-def _intercept(problem: Problem, w: Array, x_mean: Array | None, y_mean: Array | None) -> Array:
-    """``mean(y) - mean(x)·w`` in native ``(B, k)``; zeros without an intercept."""
-    if x_mean is None or y_mean is None:
-        return problem.filled(problem.shapes.native_loss, 0.0)
-    wide = np.result_type(np.float64, problem.sums)
-    along_x = np.einsum("bd,bdk->bk", problem.to_host(x_mean), problem.to_host(w), dtype=wide)
-    return problem.backend.native((problem.to_host(y_mean) - along_x).astype(problem.sums))
+    return outcome.to_result(given, models, reason)

@@ -8,7 +8,6 @@ import numpy as np
 from .. import _checks, _dispatch
 from .._arrays import stored_dtype
 from .._costs import Work
-from ..errors import ArgumentError
 from ._rows import Rows
 from ._streamed import Streamed
 
@@ -198,19 +197,6 @@ class CoMoments(Streamed):
         """
         sums = self.xx
         deviations = np.sqrt(np.einsum("...ii->...i", sums))
-        return np.clip(sums / deviations[..., np.newaxis] / deviations[..., np.newaxis, :], -1, 1)
-
-    def __repr__(self) -> str:
-        if self._layout is None:
-            return "CoMoments()"
-        return f"CoMoments({self.n_samples} rows of {self._layout})"
-
-    def _models(self) -> tuple[int, ...]:
-        layout = self._shapes()
-        if not layout.targets:
-            raise ArgumentError("these CoMoments were read without y")
-        return layout.models
-
-    def _of_caller(self, array: Host, shape: tuple[int, ...]) -> Any:
-        """A copy with the batch's axes; a scalar where there are none."""
-        return array.reshape((*self._shapes().lead, *shape)).copy()[()]
+        scale = deviations[..., np.newaxis] * deviations[..., np.newaxis, :]
+        correlation: Host = np.clip(sums / scale, -1, 1)
+        return correlation

@@ -1,6 +1,8 @@
 """What a fit returns."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,8 @@ import numpy as np
 from .. import _checks
 from .._arrays import Array, as_arrays, common_kind
 from ..errors import DeviceError, ShapeError
+
+Host = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,23 +24,51 @@ class FitResult:
         Coefficients, of the kind and promoted dtype of the data.
     intercept : (...) or (..., k) array
         Intercepts; zeros where none was fitted.
+    solver : str
+        The solver that found them.
+    reason : str
+        Why it was this one.
     n_iter : int
-        Steps taken.
-    loss_history : (n_iter + 1,) or (n_iter + 1, ..., k) array of float64
-        The objective, penalties included, before the first step and after each one; on the host.
+        Steps of a descent; epochs of ``sgd``, sweeps of ``cd``; 0 for closed forms.
     converged : bool
-        Whether the proximal gradient fell below the tolerance, in every problem of a batch.
-    learning_rate : float
-        The step length used.
+        Whether the tolerance was met, in every problem and model.
+    learning_rate : float, (k,) ndarray or None
+        The step length used, where steps were taken.
+    gradient_norm : float, (...) or (..., k) array of float64
+        Norm of the proximal gradient at the coefficients; on the host.
+    rank : int, (...) array of int or None
+        Columns of X that are independent of the others (and of the intercept), where that was found out.
+    loss_history : (n_iter + 1,) or (n_iter + 1, ..., k) array of float64
+        The objective, penalties included, before the first step and after each one; on the host. Of
+        ``cd`` and the closed forms, a single entry for the solution.
     """
 
     coef: Array
     intercept: Array
+    solver: str
+    reason: str = field(repr=False)
     n_iter: int
-    loss_history: np.ndarray[Any, Any] = field(repr=False)
     converged: bool
-    learning_rate: float
+    learning_rate: Any
+    rank: Any
+    _losses: Callable[[], Host] = field(repr=False)
+    _norm: Callable[[], Host] = field(repr=False)
     _has_models: bool = field(default=False, repr=False)
+
+    @cached_property
+    def loss_history(self) -> Host:
+        """The objective before the first step and after each one."""
+        return self._losses()
+
+    @cached_property
+    def gradient_norm(self) -> Any:
+        """Norm of the proximal gradient at the coefficients."""
+        return self._norm()[()]
+
+    @property
+    def loss(self) -> Any:
+        """The objective at the coefficients: float, (...) or (..., k) array of float64."""
+        return self.loss_history[-1]
 
     def predict(self, X: Array) -> Array:
         """Predictions ``X @ coef + intercept``.

@@ -1,0 +1,74 @@
+"""Which solver fits: by shape, penalties and conditioning, and never by what ran before."""
+
+from collections.abc import Callable
+
+from ._closed import cholesky, eigh, factorise, svd
+from ._comoments import comoments
+from ._coordinate import coordinate
+from ._data import MOST_COLUMNS, Given, Models
+from ._gradient import gradient
+from ._outcome import Outcome
+from ._settings import Settings
+from ._stochastic import stochastic
+
+SOLVERS: dict[str, Callable[[Given, Models, Settings], Outcome]] = {
+    "gd": gradient,
+    "comoments": comoments,
+    "sgd": stochastic,
+    "cd": coordinate,
+    "cholesky": cholesky,
+    "eigh": eigh,
+    "svd": svd,
+}
+
+
+def solve(given: Given, models: Models, settings: Settings) -> tuple[Outcome, str]:
+    """The outcome, and why it was this solver's."""
+    if settings.solver != "auto":
+        return SOLVERS[settings.solver](given, models, settings), "it was asked for"
+    name, reason = _by_request(given, settings) or _by_shape(given, settings) or ("", "")
+    if name:
+        return SOLVERS[name](given, models, settings), reason
+    return _by_conditioning(given, models, settings)
+
+
+def _by_request(given: Given, settings: Settings) -> tuple[str, str] | None:
+    """Where arguments speak of steps, steps are taken."""
+    if given.given_factor is not None:
+        return "svd", "X is a triangular factor"
+    if settings.batch_size is not None:
+        return "sgd", "batch_size asks for steps from batches"
+    if settings.momentum:
+        return "gd", "momentum asks for steps"
+    named = [name for name in ("learning_rate", "callback") if getattr(settings, name) is not None]
+    if not named:
+        return None
+    if given.has_gram:
+        return "comoments", f"{named[0]} asks for steps, which co-moments take without reading X again"
+    return "gd", f"{named[0]} asks for steps, and X has too many columns for a Gram matrix"
+
+
+def _by_shape(given: Given, settings: Settings) -> tuple[str, str] | None:
+    """Where the number of columns or the penalty leaves one choice."""
+    if given.has_gram:
+        if settings.l1.any():
+            return "cd", "l1 is not 0, and coordinate descent on co-moments is the fastest way to it"
+        return None
+    if not settings.l1.any() and given.n <= MOST_COLUMNS and not given.layout.lead:
+        return "svd", "X has too many columns for a Gram matrix, and few rows"
+    return "gd", "X has too many columns for a Gram matrix"
+
+
+def _by_conditioning(given: Given, models: Models, settings: Settings) -> tuple[Outcome, str]:
+    """Cholesky factors where they keep ten digits; else, from the data if they are there, singular values."""
+    if given.layout.d >= given.n and given.rows is not None and not settings.l2.all():
+        return svd(given, models, settings), "X has no more rows than columns"
+    quadratic = given.quadratic(settings.fit_intercept)
+    found = factorise(quadratic, settings.per_model(models.count)[1])
+    if found.is_trusted:
+        reason = f"the scaled Gram matrix has a condition of {found.condition:.2g}, which leaves ten digits"
+        return cholesky(given, models, settings, found), reason
+    reason = f"the scaled Gram matrix has a condition of {found.condition:.2g}, too large to keep ten digits"
+    if given.rows is not None:
+        return svd(given, models, settings), reason
+    return eigh(given, models, settings), reason + "; there are no data left to read for singular values"

@@ -1,0 +1,154 @@
+"""Closed forms of least squares with an L2 penalty: Cholesky, eigenvalues, singular values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import _dispatch
+from ..errors import SingularError
+from ._data import Given, Models
+from ._outcome import Outcome, Recorded
+from ._quadratic import Quadratic, penalty
+from ._residuals import refined_loss
+from ._settings import Settings
+
+Host = np.ndarray[Any, Any]
+
+WORST_CONDITION = 1e-10 / float(np.finfo(np.float64).eps)
+"""Of a Gram matrix that `auto` trusts: beyond it, fewer than ten digits are left."""
+
+
+@dataclass(frozen=True)
+class Factorised:
+    """Solutions by Cholesky factors, and how far they can be trusted.
+
+    Attributes
+    ----------
+    coef : (B, d, k) ndarray
+        NaN where a matrix is not positive definite.
+    condition : float
+        The worst condition number of a matrix, scaled to a unit diagonal; infinite where one is singular.
+    """
+
+    coef: Host
+    condition: float
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether enough digits are left."""
+        return self.condition <= WORST_CONDITION
+
+
+def factorise(quadratic: Quadratic, l2: Host) -> Factorised:
+    """Solve ``(H + l2) w = c`` for penalties l2 ``(k,)``, by Cholesky factors of the scaled matrix."""
+    problems, d, targets = quadratic.linear.shape
+    k = len(l2)
+    solve = _dispatch.host().solve_positive
+    if problems == 0:
+        return Factorised(np.zeros((0, d, k)), 1.0)
+    if (l2 == l2[0]).all():
+        matrices = quadratic.hessian.copy()
+        matrices.reshape(problems, -1)[:, :: d + 1] += l2[0]
+        coef, condition = np.empty((problems, d, targets)), np.empty(problems)
+        solve(matrices, quadratic.linear, coef, condition)
+        coef = np.ascontiguousarray(np.broadcast_to(coef, (problems, d, k)))
+    else:
+        matrices = np.repeat(quadratic.hessian, k, axis=0)
+        matrices.reshape(problems, k, -1)[:, :, :: d + 1] += l2[:, np.newaxis]
+        sides = np.broadcast_to(quadratic.linear, (problems, d, k)).transpose(0, 2, 1).reshape(-1, d, 1)
+        each, condition = np.empty((problems * k, d, 1)), np.empty(problems * k)
+        solve(matrices, np.ascontiguousarray(sides), each, condition)
+        coef = np.ascontiguousarray(each.reshape(problems, k, d).transpose(0, 2, 1))
+    return Factorised(coef, float(condition.max()))
+
+
+def cholesky(given: Given, models: Models, settings: Settings, found: Factorised | None = None) -> Outcome:
+    """From Cholesky factors of the co-moments, scaled to a unit diagonal; the columns must be independent."""
+    quadratic = given.quadratic(settings.fit_intercept)
+    if found is None:
+        found = factorise(quadratic, settings.per_model(models.count)[1])
+    if not np.isfinite(found.condition):
+        raise SingularError(
+            "columns of X depend on each other (or are constant), so that there is no Cholesky factor; "
+            'use solver="svd", "eigh" or an l2 of more than 0'
+        )
+    rank = np.full(given.layout.problems, given.layout.d)
+    return _outcome("cholesky", given, settings, quadratic, found.coef, rank)
+
+
+def eigh(given: Given, models: Models, settings: Settings) -> Outcome:
+    """From eigenvalues of the co-moments in original units: the solution of least norm."""
+    quadratic = given.quadratic(settings.fit_intercept)
+    values, basis = np.linalg.eigh(quadratic.hessian)
+    kept = values > eigenvalue_cut(values)
+    l2 = settings.per_model(models.count)[1]
+    along = np.swapaxes(basis, 1, 2) @ quadratic.linear
+    curvature = values[:, :, np.newaxis] + l2
+    shares = np.divide(
+        along,
+        curvature,
+        out=np.zeros(np.broadcast_shapes(along.shape, curvature.shape)),
+        where=kept[..., np.newaxis],
+    )
+    return _outcome("eigh", given, settings, quadratic, basis @ shares, kept.sum(axis=1))
+
+
+def svd(given: Given, models: Models, settings: Settings) -> Outcome:
+    """From singular values of the data in original units: the solution of least norm."""
+    factor = given.factor
+    l2 = settings.per_model(models.count)[1]
+    penalties, which = np.unique(l2, return_inverse=True)
+    solutions = [factor.solve(float(one), settings.fit_intercept) for one in penalties]
+    coef, intercept, residual, norm = (
+        np.stack([_model(getattr(solutions[one], name), j) for j, one in enumerate(which)], axis=-1)
+        for name in ("coef", "intercept", "residual", "gradient_norm")
+    )
+    total = np.asarray(factor.weight_sum, float).reshape(-1, 1)
+    losses = residual / (2 * total) + penalty(coef, np.zeros(1), l2)
+    rank = solutions[0].rank
+    return Outcome("svd", coef, intercept, Recorded(losses[np.newaxis]), Recorded(norm), True, rank=rank)
+
+
+def eigenvalue_cut(values: Host) -> Host:
+    """Up to where eigenvalues ``(B, d)`` count as zero, ``(B, 1)``."""
+    cut: Host = values.shape[1] * np.finfo(np.float64).eps * values[:, -1:]
+    return cut
+
+
+def _model(array: Host, model: int) -> Host:
+    """One model along the last axis, which is shared where there is but one."""
+    return array[..., model if array.shape[-1] > 1 else 0]
+
+
+def _outcome(
+    solver: str, given: Given, settings: Settings, quadratic: Quadratic, coef: Host, rank: Host
+) -> Outcome:
+    l2 = settings.per_model(coef.shape[2])[1]
+    squares = np.einsum("bdk,bdk->bk", coef, coef)
+    # At the solution H w is c - l2 w, which leaves of the quadratic form what follows.
+    along = np.einsum("bdk,bdk->bk", np.broadcast_to(quadratic.linear, coef.shape), coef)
+    loss = np.maximum(quadratic.square - along - l2 * squares, 0.0) / 2
+    loss = refined_loss(given, quadratic, coef, loss) + l2 / 2 * squares
+    return Outcome(
+        solver,
+        coef,
+        quadratic.intercept(coef),
+        Recorded(loss[np.newaxis]),
+        _GradientNorm(quadratic, coef, l2),
+        True,
+        rank=rank,
+    )
+
+
+@dataclass(frozen=True)
+class _GradientNorm:
+    """Norm of the gradient ``(B, k)`` at coefficients, when called."""
+
+    quadratic: Quadratic
+    coef: Host
+    l2: Host
+
+    def __call__(self) -> Host:
+        norm: Host = np.linalg.norm(self.quadratic.gradient(self.coef, self.l2), axis=1)
+        return norm

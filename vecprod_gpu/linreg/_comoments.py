@@ -1,0 +1,181 @@
+"""Gradient descent on co-moments: the data are read once, however many steps there are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import _dispatch
+from ._data import Given, Models
+from ._eigen import EigenDescent, eigen_descent
+from ._outcome import Outcome, Recorded, shown
+from ._quadratic import Quadratic
+from ._residuals import refined_loss
+from ._settings import Settings
+from ._stability import automatic_rate, require_stable
+
+Host = np.ndarray[Any, Any]
+
+STEPS_AT_ONCE = 64  # of the proximal descent, between two looks at the tolerance
+
+
+def comoments(given: Given, models: Models, settings: Settings) -> Outcome:
+    """The iterates of proximal gradient descent; without L1 in closed form, whatever their number."""
+    quadratic = given.quadratic(settings.fit_intercept)
+    l1, l2 = settings.per_model(models.count)
+    spectrum = np.linalg.eigh(quadratic.hessian)
+    largest = float(spectrum.eigenvalues.max(initial=0.0))
+    rate = automatic_rate(largest, settings)
+    require_stable(rate, largest, settings)
+    rates = np.ascontiguousarray(np.broadcast_to(rate, (models.count,)))
+    start = np.zeros((*quadratic.hessian.shape[:2], models.count)) if models.start is None else models.start
+    if l1.any():
+        run = _proximal_run(quadratic, start, rates, l1, l2, given, models, settings)
+    else:
+        descent = eigen_descent(quadratic, spectrum, start, rates, l2)
+        run = _closed_run(descent, given, models, settings)
+    # The quadratic form is off by one constant where the fit is nearly exact: that of the last point holds.
+    shift = refined_loss(given, quadratic, run.coef) - quadratic.loss(run.coef)
+    return Outcome(
+        "comoments",
+        run.coef,
+        quadratic.intercept(run.coef),
+        _Shifted(run.losses, shift),
+        Recorded(run.norm),
+        run.converged,
+        run.n_iter,
+        rate,
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Where a descent came to, and how.
+
+    Attributes
+    ----------
+    coef : (B, d, k) ndarray
+    norm : (B, k) ndarray
+        Of the proximal gradient there.
+    losses : callable
+        Gives ``(n_iter + 1, B, k)`` objectives.
+    n_iter : int
+    converged : bool
+    """
+
+    coef: Host
+    norm: Host
+    losses: Any
+    n_iter: int
+    converged: bool
+
+
+@dataclass(frozen=True)
+class _Shifted:
+    """Objectives plus a constant of each problem and model; not below 0."""
+
+    losses: Any
+    shift: Host
+
+    def __call__(self) -> Host:
+        shifted: Host = np.maximum(self.losses() + self.shift, 0.0)
+        return shifted
+
+
+def _closed_run(descent: EigenDescent, given: Given, models: Models, settings: Settings) -> _Run:
+    """Straight to the last step, unless a callback wants to see each."""
+    n_iter = descent.steps_until(settings.tol, settings.max_iter)
+    is_stopped = False
+    if settings.callback is not None:
+        steps = ((descent.at(t), descent.loss(t - 1)) for t in range(1, n_iter + 1))
+        n_iter, is_stopped = shown(settings.callback, steps, given, models)
+    norm = descent.norms(n_iter)
+    converged = not is_stopped and settings.tol > 0 and bool((norm <= settings.tol * descent.norms(0)).all())
+    return _Run(descent.at(n_iter), norm, descent.history(n_iter), n_iter, converged)
+
+
+def _proximal_run(
+    quadratic: Quadratic,
+    start: Host,
+    rates: Host,
+    l1: Host,
+    l2: Host,
+    given: Given,
+    models: Models,
+    settings: Settings,
+) -> _Run:
+    """Step by step, since the soft threshold has no closed form."""
+    descent = _ProximalDescent(quadratic, start, {"l1": l1, "l2": l2, "learning_rate": rates}, settings.tol)
+    is_stopped = False
+    if settings.callback is None:
+        descent.advance(settings.max_iter)
+    else:
+        steps = descent.one_by_one(settings.max_iter)
+        _, is_stopped = shown(settings.callback, steps, given, models)
+    norm = descent.norms[-1]
+    return _Run(
+        descent.w,
+        norm,
+        Recorded(np.stack(descent.values)),
+        len(descent.values) - 1,
+        descent.converged and not is_stopped,
+    )
+
+
+class _ProximalDescent:
+    """Steps of proximal gradient descent on a quadratic function.
+
+    Attributes
+    ----------
+    w : (B, d, k) ndarray
+        Where it stands.
+    values, norms : list of (B, k) ndarray
+        The objective and the norm of the proximal gradient, from the start to w.
+    converged : bool
+        Whether the norm has fallen to the tolerance at w.
+    """
+
+    def __init__(self, quadratic: Quadratic, start: Host, how: dict[str, Host], tol: float) -> None:
+        self._hessian, self._how, self._tol = quadratic.hessian, how, tol
+        self._constant = quadratic.square / 2
+        self._linear = np.ascontiguousarray(np.broadcast_to(quadratic.linear, start.shape))
+        self._step = _dispatch.host().proximal_descent
+        self.w = np.array(start, order="C")
+        values, norms = self._look(self.w.copy(), 1)
+        self.values, self.norms = [values[0]], [norms[0]]
+        self.converged = self._is_small(norms)[0]
+
+    def advance(self, steps: int) -> None:
+        """Take so many steps, or fewer until it has converged."""
+        while steps and not self.converged:
+            count = min(steps, STEPS_AT_ONCE)
+            # One step more than is taken, for what it tells of the last point.
+            values, norms = self._look(self.w.copy(), count + 1)
+            small = np.flatnonzero(self._is_small(norms[1:]))
+            taken = int(small[0]) + 1 if small.size else count
+            self._look(self.w, taken)
+            self.values += list(values[1 : taken + 1])
+            self.norms += list(norms[1 : taken + 1])
+            self.converged = small.size > 0
+            steps -= taken
+
+    def one_by_one(self, steps: int) -> Iterator[tuple[Host, Host]]:
+        """After each of the steps its coefficients, and the objective before it."""
+        for _ in range(steps):
+            if self.converged:
+                return
+            self.advance(1)
+            yield self.w, self.values[-2]
+
+    def _look(self, w: Host, steps: int) -> tuple[Host, Host]:
+        """Take steps from w, in place; the objectives and norms before each."""
+        shape = (steps, w.shape[0], w.shape[2])
+        values, norms = np.empty(shape), np.empty(shape)
+        self._step(self._hessian, self._linear, w, **self._how, values=values, norms=norms)
+        return values + self._constant, norms
+
+    def _is_small(self, norms: Host) -> Host:
+        """For each of some points, whether every norm is within the tolerance."""
+        small: Host = (norms <= self._tol * self.norms[0]).all(axis=(1, 2)) & (self._tol > 0)
+        return small

@@ -1,0 +1,183 @@
+"""What a fit reads: rows, their co-moments and their triangular factor, each made once, when asked for."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .. import _checks, _dispatch
+from .._arrays import Array, Kind, as_arrays, common_kind
+from .._costs import Work
+from .._layout import size
+from ..errors import ArgumentError, ShapeError
+from ._problem import Problem, read_models
+from ._quadratic import Quadratic
+from ._rows import Layout, Rows, on_host
+from ._settings import Settings
+from .moments import CoMoments, MomentSums
+from .tsqr import TSQR
+
+Host = np.ndarray[Any, Any]
+
+MOST_COLUMNS = 4096  # of a Gram matrix: 134 MB, and the work of a thousand descent steps
+MOST_MATRIX_BYTES = 1 << 30  # of the Gram matrices of a batch
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the caller gave as X, y and sample_weight: rows, or what was kept of them.
+
+    Attributes
+    ----------
+    kind : str
+        Where the results go.
+    layout : Layout
+        Shapes of X and y.
+    dtype : numpy.dtype
+        Of the results.
+    n : int
+        Rows of each problem.
+    rows : Rows or None
+    given_moments : CoMoments or None
+    given_factor : TSQR or None
+    """
+
+    kind: Kind
+    layout: Layout
+    dtype: np.dtype[Any]
+    n: int
+    rows: Rows | None = None
+    given_moments: CoMoments | None = None
+    given_factor: TSQR | None = None
+    _quadratics: dict[bool, Quadratic] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def read(cls, X: Any, y: Array | None, sample_weight: Array | None) -> "Given":
+        """Check them."""
+        if isinstance(X, CoMoments | TSQR):
+            return cls._read_summary(X, y, sample_weight)
+        if y is None:
+            raise ArgumentError("y is missing; only CoMoments and TSQR, given as X, hold the target already")
+        rows = Rows.read(X, y, sample_weight)
+        if rows.weights is not None:
+            _checks.weights("sample_weight", on_host(rows.weights))
+        return cls(rows.kind, rows.layout, rows.dtype, rows.n, rows)
+
+    @classmethod
+    def _read_summary(cls, X: CoMoments | TSQR, y: Array | None, sample_weight: Array | None) -> "Given":
+        name = type(X).__name__
+        if y is not None or sample_weight is not None:
+            raise ArgumentError(f"X is a {name}, which holds y and the weights: give neither beside it")
+        layout = X.layout
+        if not layout.targets:
+            raise ArgumentError(f"X is a {name} that was read without y")
+        if not np.all(X.weight_sum):
+            raise ArgumentError(f"the weights in X, a {name}, add up to 0: no row would count")
+        kept = {"given_moments": X} if isinstance(X, CoMoments) else {"given_factor": X}
+        return cls("numpy", layout, X.dtype, X.n_samples, **kept)
+
+    @cached_property
+    def sums(self) -> MomentSums:
+        """The co-moments: one read of the rows, if they are not there yet."""
+        moments = self.given_moments
+        if moments is None:
+            if self.rows is None:
+                raise ArgumentError('a TSQR serves the solver "svd" alone')
+            moments = CoMoments.from_rows(self.rows)
+        return moments.summary  # type: ignore[no-any-return]
+
+    @cached_property
+    def factor(self) -> TSQR:
+        """The triangular factor: one read of the rows, if it is not there yet."""
+        if self.given_factor is not None:
+            return self.given_factor
+        if self.rows is None:
+            raise ArgumentError(
+                'solver="svd" needs the data or a TSQR: co-moments hold the squares of the singular values, '
+                "whose small ones are lost in them"
+            )
+        return TSQR.from_rows(self.rows)
+
+    def quadratic(self, fit_intercept: bool) -> Quadratic:
+        """Half the mean squared error as a function of the coefficients."""
+        if fit_intercept not in self._quadratics:
+            self._quadratics[fit_intercept] = Quadratic.of(self.sums, self.layout.d, fit_intercept)
+        return self._quadratics[fit_intercept]
+
+    @property
+    def has_gram(self) -> bool:
+        """Whether the matrices of co-moments are there already or of a reasonable size."""
+        layout = self.layout
+        nbytes = layout.problems * layout.columns**2 * 8
+        return self.given_moments is not None or (
+            layout.d <= MOST_COLUMNS and nbytes <= MOST_MATRIX_BYTES and self.given_factor is None
+        )
+
+    def require_rows(self, solver: str) -> Rows:
+        """The rows, which not every solver can do without."""
+        if self.rows is None:
+            raise ArgumentError(f"solver={solver!r} steps through the data: give X and y themselves")
+        return self.rows
+
+
+@dataclass(frozen=True)
+class Models:
+    """Which models are fitted, and from where.
+
+    Attributes
+    ----------
+    axes : tuple of int
+        ``()`` for one model of each problem, ``(k,)`` for k of them.
+    start : (B, d, k) ndarray of float64 or None
+        Where an iteration begins; zeros where it is None.
+    """
+
+    axes: tuple[int, ...]
+    start: Host | None
+
+    @classmethod
+    def read(cls, given: Given, settings: Settings, w0: Array | None) -> "Models":
+        """From the targets, from penalties and rates with one number for each model, or from w0."""
+        layout = given.layout
+        targets = layout.models
+        if settings.models is not None:
+            if targets not in ((), (settings.models,)):
+                raise ShapeError(
+                    f"learning_rate, l1 and l2 are given for {settings.models} models, but y has "
+                    f"{targets[0]} targets"
+                )
+            targets = (settings.models,)
+        if w0 is None:
+            return cls(targets, None)
+        common_kind(X=None if given.rows is None else given.rows.X, w0=w0)
+        w0 = as_arrays(given.kind, w0)[0]
+        axes = read_models(layout.lead, layout.d, targets, tuple(w0.shape), "w0")
+        start = on_host(w0).astype(np.float64).reshape(layout.problems, layout.d, size(axes))
+        if not np.isfinite(start).all():
+            raise ArgumentError("w0 must hold finite numbers")
+        return cls(axes, start)
+
+    @property
+    def count(self) -> int:
+        """K."""
+        return size(self.axes)
+
+
+def export(given: Given, array: Host, shape: tuple[int, ...]) -> Array:
+    """A result of the host in the caller's kind and dtype; a NumPy scalar where NumPy would give one."""
+    result = array.reshape(shape).astype(given.dtype)
+    if given.kind == "numpy":
+        return result[()]
+    backend = _dispatch.choose("linreg", given.kind, given.dtype, Work(0)).module
+    return backend.export(backend.native(result), given.kind)
+
+
+def problem_of(given: Given, models: Models, solver: str) -> tuple[Problem, Array]:
+    """The rows in the arrays of one backend, and there a copy of where the descent begins."""
+    rows = given.require_rows(solver)
+    problem, _ = Problem.prepare(rows.X, rows.y, None, rows.weights)
+    problem = problem.with_models(models.axes)
+    if models.start is None:
+        return problem, problem.filled(problem.shapes.native_w, 0.0)
+    return problem, problem.copy(problem.backend.native(models.start.astype(problem.sums)))

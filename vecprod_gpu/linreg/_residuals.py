@@ -1,0 +1,49 @@
+"""The mean squared error from residuals, where the quadratic form has no digit left for it."""
+
+from typing import Any
+
+import numpy as np
+
+from ._data import Given
+from ._quadratic import Quadratic
+from ._rows import Rows, on_host
+
+Host = np.ndarray[Any, Any]
+
+NEARLY_EXACT = 1e-9  # of the spread of y; below it the quadratic form has lost most of float64's digits
+ROW_BYTES = 1 << 24  # of X, widened to float64 at once
+
+
+def refined_loss(given: Given, quadratic: Quadratic, coef: Host, loss: Host | None = None) -> Host:
+    """Half the mean squared error ``(B, k)`` of coefficients, by residuals where it is nearly zero.
+
+    Those cost one more read of the data; without data `loss`, from the quadratic form, has to do.
+    """
+    if loss is None:
+        loss = quadratic.loss(coef)
+    nearly_exact = loss <= NEARLY_EXACT * quadratic.square / 2
+    if given.rows is None or not nearly_exact.any():
+        return loss
+    return np.where(nearly_exact, squares_of_residuals(given.rows, coef, quadratic) / 2, loss)
+
+
+def squares_of_residuals(rows: Rows, coef: Host, quadratic: Quadratic) -> Host:
+    """Weighted mean of the squared residuals ``(B, k)`` of coefficients ``(B, d, k)``."""
+    layout = rows.layout
+    problems, k = coef.shape[0], coef.shape[2]
+    sums, total = np.zeros((problems, k)), np.zeros((problems, 1))
+    step = max(1, ROW_BYTES // (8 * layout.columns * max(1, problems)))
+    for start in range(0, rows.n, step):
+        part = rows.part(start, min(start + step, rows.n))
+        X = on_host(part.X).reshape(problems, part.n, layout.d).astype(np.float64)
+        y = on_host(part.y).reshape(problems, part.n, layout.targets).astype(np.float64)
+        weights = np.ones((problems, part.n))
+        if part.weights is not None:
+            weights = on_host(part.weights).reshape(problems, part.n).astype(np.float64)
+        X -= quadratic.x_mean[:, np.newaxis]
+        residuals = X @ coef - (y - quadratic.y_mean[:, np.newaxis])
+        sums += np.einsum("bn,bnk->bk", weights, np.square(residuals))
+        total += weights.sum(axis=1, keepdims=True)
+        part.release()
+    mean: Host = sums / total
+    return mean
