@@ -1,6 +1,6 @@
 """Fits of all points of a grid on all training sets, from their co-moments."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -95,33 +95,216 @@ def runs_away(largest: Host, grid: Grid) -> Host:
 
 @dataclass(frozen=True)
 class EigenSteps:
-    """Descents without L1 in closed form: after t steps ``(1 - (1 - η λ)**t) / λ`` of each eigenvector."""
+    """Descents without L1 in closed form: ``(1 - (1 - η λ)**t) / λ`` along each eigenvector of curvature λ."""
 
     training: Training
     grid: Grid
 
-    def basis(self, split: int) -> Host | None:
+    def basis(self, split: int) -> Host:
         """The eigenvectors."""
         basis: Host = self.training.spectrum.eigenvectors[split]
         return basis
 
     def blocks(self, split: int) -> Iterator[Block]:
-        """In blocks of several pairs of l2 and learning_rate with all max_iter."""
-        grid, along = self.grid, self.training.along[split].T
-        numbers = grid.numbers[grid.l1 == 0].reshape(-1, grid.l2.size * grid.learning_rate.size, grid.shape[3])
-        curvature = self.training.eigenvalues[split][:, np.newaxis] + np.repeat(
-            grid.l2, grid.learning_rate.size
-        )
+        """Some pairs of l2 and learning_rate, each with all max_iter."""
+        grid = self.grid
+        l2 = np.repeat(grid.l2, len(grid.learning_rate))
+        curvature = self.training.eigenvalues[split][:, np.newaxis] + l2
         x = self.training.rates(grid, split).ravel() * curvature
-        best = _over(along[:, :, np.newaxis], curvature)
-        pairs = max(1, BLOCK_NUMBERS // (best[..., :1].size * grid.shape[3]))
-        for first in range(0, x.shape[1], pairs):
+        best = _quotient(self.training.along[split].T[:, :, np.newaxis], curvature)
+        numbers = grid.numbers[grid.l1 == 0].reshape(-1, len(l2), len(grid.max_iter))
+        pairs = max(1, BLOCK_NUMBERS // (best[..., 0].size * len(grid.max_iter)))
+        for first in range(0, len(l2), pairs):
             some = slice(first, first + pairs)
-            gone = _remaining(x[:, some], grid.max_iter)
-            np.subtract(1.0, gone, out=gone) if self._is_exact else None
-            yield numbers, gone
+            coef = best[:, :, some, np.newaxis] * _covered(x[:, some], grid.max_iter)
+            coef = coef.reshape(*coef.shape[:2], -1)
+            for same in numbers[:, some]:
+                yield same.ravel(), coef
 
 
-def _over(a: Host, b: Host) -> Host:
+class ClosedForms:
+    """Ridge regression by eigenvectors, for the points at which these lose no digits.
+
+    Along each eigenvector the coefficient is ``c / (λ + l2)``, and 0 where the training set is flat.
+    """
+
+    def __init__(self, training: Training, grid: Grid, solver: str) -> None:
+        self._training, self._grid = training, grid
+        self.factored = np.zeros((len(training.eigenvalues), len(grid.l2)), bool)
+        if solver == "auto":
+            self.factored = self._is_unsafe()
+        elif solver == "cholesky":
+            self.factored[...] = True
+        self._coef = np.empty((*self.factored.shape, *training.quadratic.linear.shape[1:]))
+        if self.factored.any():
+            self._factorise(solver)
+
+    def families(self) -> list[Candidates]:
+        """Those by eigenvectors, and those by factors."""
+        spectral = _Listed(self._by_eigenvectors, self._training.spectrum.eigenvectors)
+        return [spectral, _Listed(self._by_factors)] if self.factored.any() else [spectral]
+
+    def _is_unsafe(self) -> Host:
+        """Where the unscaled matrix is so badly conditioned that scaling it first may save digits."""
+        values = self._training.spectrum.eigenvalues
+        smallest = np.maximum(values[:, :1], 0.0) + self._grid.l2
+        unsafe: Host = values[:, -1:] + self._grid.l2 > WORST_CONDITION * smallest
+        return unsafe
+
+    def _factorise(self, solver: str) -> None:
+        """Solve what is `factored`, and leave to the eigenvectors what depends on too few digits."""
+        quadratic, l2 = self._training.quadratic, self._grid.l2
+        d = quadratic.hessian.shape[1]
+        solve = _dispatch.host().solve_positive
+        pairs = np.argwhere(self.factored)
+        at_once = max(1, MATRIX_NUMBERS // d**2)
+        for some in np.split(pairs, range(at_once, len(pairs), at_once)):
+            split, model = some.T
+            matrices = quadratic.hessian[split]
+            matrices.reshape(len(some), -1)[:, :: d + 1] += l2[model, np.newaxis]
+            sides = quadratic.linear[split]
+            coef, condition = np.empty_like(sides), np.empty(len(some))
+            solve(matrices, sides, coef, condition)
+            if solver == "cholesky" and not np.isfinite(condition).all():
+                raise SingularError(
+                    "columns of X depend on each other (or are constant) in the training set of split "
+                    f"{split[~np.isfinite(condition)][0]}, so that there is no Cholesky factor; "
+                    'use solver="auto" or "eigh", or an l2 of more than 0'
+                )
+            self._coef[split, model] = coef
+            if solver == "auto":
+                self.factored[split, model] = condition <= WORST_CONDITION
+
+    def _by_eigenvectors(self, split: int) -> Iterator[Block]:
+        left = ~self.factored[split]
+        curvature = self._training.eigenvalues[split][:, np.newaxis] + self._grid.l2[left]
+        coef = _quotient(self._training.along[split].T[:, :, np.newaxis], curvature)
+        for same in self._numbers():
+            yield same[left], coef
+
+    def _by_factors(self, split: int) -> Iterator[Block]:
+        there = self.factored[split]
+        coef = np.ascontiguousarray(self._coef[split, there].transpose(2, 1, 0))
+        for same in self._numbers():
+            yield same[there], coef
+
+    def _numbers(self) -> Host:
+        """Numbers of the points, a row for each l1 that is 0."""
+        numbers: Host = self._grid.numbers[self._grid.l1 == 0, :, 0, 0]
+        return numbers
+
+
+def coordinate_paths(training: Training, grid: Grid, is_in: Host) -> Candidates:
+    """Elastic nets of the l1 that are in, by coordinate descent, from the strongest penalty to the weakest."""
+    quadratic = training.quadratic
+    splits, d, k = quadratic.linear.shape
+    numbers = grid.numbers[is_in][:, :, 0]
+    l1, l2 = (one.ravel() for one in np.meshgrid(grid.l1[is_in], grid.l2, indexing="ij"))
+    order = np.lexsort((-l2, -l1))
+    found = []
+    for iteration, max_iter in enumerate(grid.max_iter.tolist()):
+        coef = np.zeros((splits, k, d, len(order)))
+        for target in range(k):
+            w = np.zeros((splits, d, len(order)))
+            _dispatch.host().coordinate_descent(
+                quadratic.hessian,
+                np.ascontiguousarray(quadratic.linear[:, :, target : target + 1]),
+                np.ascontiguousarray(quadratic.square[:, target : target + 1]),
+                w,
+                l1=l1[order],
+                l2=l2[order],
+                tol=GAP,
+                max_iter=max_iter,
+                is_path=True,
+                n_iter=np.empty((splits, len(order)), np.int64),
+                gap=np.empty((splits, len(order))),
+            )
+            coef[:, target] = w
+        found.append((numbers[:, :, iteration].ravel()[order], coef))
+    return _Listed(lambda split: ((points, coef[split]) for points, coef in found))
+
+
+@dataclass(frozen=True)
+class ProximalSteps:
+    """Descents with L1, step by step: all points of a split at once."""
+
+    training: Training
+    grid: Grid
+
+    def basis(self, split: int) -> None:
+        """None: a soft threshold is for the plain coefficients."""
+
+    def blocks(self, split: int) -> Iterator[Block]:
+        """The points of one max_iter after the other."""
+        grid, quadratic = self.grid, self.training.quadratic
+        d, k = quadratic.linear.shape[1:]
+        is_in = grid.l1 > 0
+        numbers = grid.numbers[is_in].reshape(-1, len(grid.max_iter))
+        l1, l2, rate = (np.tile(one, k) for one in self._models(split, is_in))
+        c = np.ascontiguousarray(np.repeat(quadratic.linear[split], len(numbers), axis=1))[np.newaxis]
+        w = np.zeros_like(c)
+        taken = 0
+        for iteration in np.argsort(grid.max_iter, kind="stable").tolist():
+            steps = int(grid.max_iter[iteration]) - taken
+            taken += steps
+            while steps:
+                count = min(steps, STEPS_AT_ONCE)
+                values, norms = np.empty((2, count, 1, w.shape[2]))
+                _dispatch.host().proximal_descent(
+                    quadratic.hessian[split][np.newaxis],
+                    c,
+                    w,
+                    l1=l1,
+                    l2=l2,
+                    learning_rate=rate,
+                    values=values,
+                    norms=norms,
+                )
+                steps -= count
+            yield numbers[:, iteration], w[0].reshape(d, k, -1).transpose(1, 0, 2)
+
+    def _models(self, split: int, is_in: Host) -> list[Host]:
+        """Penalties and learning rates of the models of a split."""
+        grid = self.grid
+        rates = self.training.rates(grid, split)
+        shape = (np.count_nonzero(is_in), *rates.shape)
+        l1 = grid.l1[is_in][:, np.newaxis, np.newaxis]
+        return [np.broadcast_to(one, shape).ravel() for one in (l1, grid.l2[:, np.newaxis], rates)]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """Fits that a function gives for each split."""
+
+    of_split: Callable[[int], Iterator[Block]]
+    bases: Host | None = None
+
+    def basis(self, split: int) -> Host | None:
+        """The columns in which the coefficients are given."""
+        return None if self.bases is None else self.bases[split]
+
+    def blocks(self, split: int) -> Iterator[Block]:
+        """What the function gives."""
+        return self.of_split(split)
+
+
+def _quotient(a: Host, b: Host) -> Host:
     """``a / b``, and 0 where b is 0."""
-    return np.divide(a, b, out=np.zeros(np.broadcast_shapes(a.shape, b.shape)), where=b > 0)
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    quotient: Host = np.divide(a, b, out=np.zeros(shape), where=np.broadcast_to(b > 0, shape))
+    return quotient
+
+
+def _covered(x: Host, steps: Host) -> Host:
+    """``1 - (1 - x)**t`` for x from 0 to 2 and each number t of steps, which becomes the last axis."""
+    with np.errstate(divide="ignore"):
+        logarithm = np.where(x <= 0.5, np.log1p(-np.minimum(x, 0.5)), np.log(np.abs(1 - x)))
+    # What is left after a step straight to the end is less than any number, but not 0 to the power of 0.
+    covered: Host = np.maximum(logarithm, -1000.0)[..., np.newaxis] * steps
+    np.expm1(covered, out=covered)
+    np.negative(covered, out=covered)
+    overshoots = x > 1
+    if overshoots.any():
+        is_beyond = overshoots[..., np.newaxis] & (steps % 2 == 1)
+        np.subtract(2.0, covered, out=covered, where=is_beyond)
+    return covered

@@ -15,6 +15,8 @@ from ._quadratic import Quadratic
 
 Host = np.ndarray[Any, Any]
 
+ELEMENTS_AT_ONCE = 1 << 20  # of the shrunken gradients, when the whole history is asked for
+
 
 @dataclass(frozen=True)
 class EigenDescent:
@@ -54,9 +56,18 @@ class EigenDescent:
 
     def loss(self, t: int) -> Host:
         """The objective ``(B, k)`` after t steps."""
-        squares = np.square(self._shrunk(t))
-        above = np.divide(squares, self.curvature, out=np.zeros_like(squares), where=self.curvature > 0)
-        value: Host = self.least + above.sum(axis=1) / 2
+        return self.losses(np.array([t]))[0]
+
+    def losses(self, steps: Host) -> Host:
+        """The objectives ``(T, B, k)`` after each of so many numbers of steps."""
+        shrunk = (1 - self.rates * self.curvature) ** steps[:, np.newaxis, np.newaxis, np.newaxis]
+        above = np.divide(
+            np.square(self.gradient),
+            self.curvature,
+            out=np.zeros_like(self.gradient),
+            where=self.curvature > 0,
+        )
+        value: Host = self.least + np.einsum("tbdk,tbdk,bdk->tbk", shrunk, shrunk, above) / 2
         return value
 
     def history(self, n_iter: int) -> "History":
@@ -93,7 +104,10 @@ class History:
     n_iter: int
 
     def __call__(self) -> Host:
-        return np.stack([self.descent.loss(t) for t in range(self.n_iter + 1)])
+        at_once = max(1, ELEMENTS_AT_ONCE // max(1, self.descent.gradient.size))
+        steps = np.arange(self.n_iter + 1)
+        parts = [self.descent.losses(steps[i : i + at_once]) for i in range(0, len(steps), at_once)]
+        return np.concatenate(parts)
 
 
 def eigen_descent(quadratic: Quadratic, spectrum: Any, start: Host, rates: Host, l2: Host) -> EigenDescent:

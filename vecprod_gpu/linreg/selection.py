@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .. import _checks, _dispatch
-from .._arrays import Array, as_arrays, common_kind, stored_dtype
-from .._costs import Work
+from .. import _checks
+from .._arrays import Array, as_arrays, common_kind
 from ..errors import ArgumentError, DeviceError, ShapeError
-from ._problem import result_dtype
+from ._rows import Rows, on_host
+from .moments import CoMoments
 
 Host = np.ndarray[Any, Any]
 Method = Literal["f", "forward", "correlation"]
@@ -106,8 +106,9 @@ def select_features(
     DTypeError
         If one holds no real numbers.
     ArgumentError
-        If k is out of its range, there is no such method, a weight is negative, y is constant, or
-        X or y holds NaN or infinity.
+        If k is out of its range, there is no such method, a weight is negative, or y is constant.
+    NotFiniteError
+        If X or y holds NaN or infinity.
     DeviceError
         If the arrays live on different devices.
 
@@ -171,50 +172,18 @@ class _Moments:
 
 def _joint_moments(X: Array, y: Array, sample_weight: Array | None) -> tuple[int, _Moments]:
     """Number of rows, and the moments of [X y], in one read."""
-    kind = common_kind(X=X, y=y, sample_weight=sample_weight)
-    X, y = as_arrays(kind, X, y)
+    X, y = as_arrays(common_kind(X=X, y=y, sample_weight=sample_weight), X, y)
     if X.ndim != 2 or 0 in X.shape:
         raise ShapeError(f"X has shape {tuple(X.shape)}; needed is (n, d), a row for each observation")
-    n, d = X.shape
-    _checks.shape_is("y", y, (n,), "one target for each row of X")
-    stored = stored_dtype(result_dtype(X=X, y=y), np.dtype(np.float64))
-    work = Work(bytes=n * (d + 1) * stored.itemsize, flops=n * (d + 1) ** 2)
-    backend = _dispatch.choose("co_moments", kind, stored, work).module
-    weights = None
-    if sample_weight is not None:
-        (sample_weight,) = as_arrays(kind, sample_weight)
-        _checks.shape_is("sample_weight", sample_weight, (n,), "one weight for each row of X")
-        result_dtype(sample_weight=sample_weight)
-        weights = backend.cast(backend.native(sample_weight), np.dtype(np.float64))
-        _checks.weights("sample_weight", np.asarray(backend.export(weights, "numpy")))
-        weights = backend.contiguous(backend.reshape(weights, (1, n)))
-    total, means, matrix = (
-        backend.empty(s, np.dtype(np.float64)) for s in ((1,), (1, d + 1), (1, d + 1, d + 1))
-    )
-    backend.co_moments(
-        backend.reshape(backend.cast(backend.native(X), stored), (1, n, d)),
-        backend.reshape(backend.cast(backend.native(y), stored), (1, n, 1)),
-        weights,
-        scale=1.0,
-        correlation=False,
-        total=total,
-        means=means,
-        out=matrix,
-    )
-    total, means, matrix = (np.asarray(backend.export(one, "numpy"))[0] for one in (total, means, matrix))
-    moments = _Moments(float(total), means, matrix)
-    _check_finite(moments)
-    return n, moments
-
-
-def _check_finite(moments: _Moments) -> None:
-    bad = np.flatnonzero(~np.isfinite(np.diag(moments.matrix)))
-    if bad.size:
-        column = int(bad[0])
-        place = "y" if column == len(moments.means) - 1 else f"column {column} of X"
-        raise ArgumentError(f"{place} holds NaN or infinity, or its squares overflow")
+    _checks.shape_is("y", y, (X.shape[0],), "one target for each row of X")
+    rows = Rows.read(X, y, sample_weight)
+    if rows.weights is not None:
+        _checks.weights("sample_weight", on_host(rows.weights))
+    sums = CoMoments.from_rows(rows).summary
+    moments = _Moments(float(sums.total[0]), sums.means[0], sums.matrix[0])
     if moments.is_constant()[-1]:
         raise ArgumentError("y is constant: no column of X can explain it")
+    return rows.n, moments
 
 
 def _prune(moments: _Moments) -> dict[int, str]:
