@@ -29,11 +29,14 @@ class Runner:
         Computes once; waits until the result is there.
     result : callable or None
         Makes a NumPy array of what ``call`` returned; None for a limit, which has no result to check.
+    share : float, default 1.0
+        Of the row's work that a call does, where all of it would take minutes: its time is divided by it.
     """
 
     name: str
     call: Callable[[], Any]
     result: Callable[[Any], Any] | None = np.asarray
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def _repeats(runner: Runner) -> int:
 
 
 def _time(runner: Runner, repeats: int) -> float:
-    """Seconds of one call, over the calls of one turn.
+    """Seconds that the row's work takes, by the calls of one turn.
 
     A call that is not timed comes first: it pays for what the runner before left in the caches, where
     tens of megabytes may still have to be written back.
@@ -171,4 +174,4 @@ def _time(runner: Runner, repeats: int) -> float:
     started = time.perf_counter()
     for _ in range(repeats):
         call()
-    return (time.perf_counter() - started) / repeats
+    return (time.perf_counter() - started) / repeats / runner.share

@@ -52,6 +52,10 @@ class Peers:
         """Runners that need JAX."""
         return self._with("jax", make)
 
+    def sklearn(self, make: Callable[[Any], Iterator[Runner]]) -> list[Runner]:
+        """Runners that need scikit-learn."""
+        return self._with("sklearn", make)
+
     def _with(self, name: str, make: Callable[[Any], Iterator[Runner]]) -> list[Runner]:
         module, why = load(name)
         if module is None:

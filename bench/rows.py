@@ -2,14 +2,14 @@
 
 from functools import partial
 
-from . import geometry, gradients, moments, products
+from . import fits, geometry, gradients, moments, products
 from .row import Row
 
 MILLION = 1_000_000
 
 
 def rows() -> list[Row]:
-    """Every row, small calls first; all in float32."""
+    """Every row, small calls first; in float32, but for the fits that are raced against float64 peers."""
     return [
         Row("cross, 8 vectors", partial(products.cross, count=8), 1e-6),
         Row("cross, 1,000 vectors", partial(products.cross, count=1000), 1e-6),
@@ -42,4 +42,19 @@ def rows() -> list[Row]:
         Row("gradient, 2,000,000 x 64", partial(gradients.gradient, n=2 * MILLION, d=64), 1e-4),
         Row("gradient, 200,000 x 512", partial(gradients.gradient, n=200_000, d=512), 1e-4),
         Row("gradient, 30,000 x 4,096", partial(gradients.gradient, n=30_000, d=4096), 1e-4),
+        Row("1,000 steps, 1,000,000 x 32", partial(fits.steps, n=MILLION, d=32, count=1000), 1e-5),
+        Row(
+            "lasso path of 100, 500,000 x 64", partial(fits.lasso_path, n=MILLION // 2, d=64, count=100), 1e-2
+        ),
+        Row(
+            "search of 100 penalties, 500,000 x 32",
+            partial(fits.ridge_search, n=MILLION // 2, d=32, count=100),
+            1e-9,
+        ),
+        Row(
+            "search of 20 x 20 x 20, 500,000 x 32",
+            partial(fits.grid_search, n=MILLION // 2, d=32, count=20),
+            1e-6,
+        ),
+        Row("regressions, 100,000 of 32 x 4", partial(fits.batched, problems=100_000, n=32, d=4), 1e-9),
     ]

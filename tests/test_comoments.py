@@ -3,19 +3,25 @@
 import io
 import pickle
 import sys
-import zipfile
 
 import numpy as np
 import pytest
 
 import vecprod_gpu as vp
+from tests.conftest import BACKENDS, REAL_GPU
 from tests.test_device_arrays import KINDS
 from tests.workers import run_python
 from vecprod_gpu import CoMoments
 from vecprod_gpu.linreg import _streamed
+from vecprod_gpu.linreg._rows import Rows
 
 # Sums of some hundred centred products in float64, against the largest of them.
 RTOL = 1e-13
+
+# Numba's simulator takes seconds for a launch; it is held to one problem and to chunks below.
+not_simulated = pytest.mark.parametrize(
+    "backend", [name for name in BACKENDS if name != "numba-cuda" or REAL_GPU], indirect=True
+)
 
 
 def random_rows(rng, lead=(), n=100, d=3, models=()):
@@ -79,6 +85,7 @@ class TestSums:
         assert data.n_samples == 100
         assert (data.xx.dtype, data.mean.dtype) == (np.float64, np.float64)
 
+    @not_simulated
     @pytest.mark.parametrize("lead", [(), (1,), (4,), (2, 3), (0,), (2, 0)])
     @pytest.mark.parametrize("models", [None, (), (1,), (2,)])
     def test_shapes(self, backend, lead, models, rng):
@@ -99,6 +106,7 @@ class TestSums:
         data = CoMoments.from_arrays(X, y, s)
         assert all(isinstance(value, float) for value in (data.weight_sum, data.y_mean, data.yy))
 
+    @not_simulated
     def test_small_numbers_are_exact(self, backend):
         data = CoMoments.from_arrays([[1, 2], [3, 6]], [5, 7], [1, 1])
         assert data.mean.tolist() == [2, 4]
@@ -114,14 +122,20 @@ class TestSums:
             getattr(data, name)[...] = 0
         assert_close(sums_of(data), before, 0)
 
-    @pytest.mark.parametrize("dtype", ["f4", "f2", "i2", "u8", "?", ">f8"])
-    def test_dtypes(self, backend, dtype, rng):
+    @not_simulated
+    @pytest.mark.parametrize(
+        ("dtype", "promoted"),
+        [("f4", "f4"), ("f2", "f2"), ("i2", "f8"), ("u8", "f8"), ("?", "f8"), (">f8", "f8"), (">f4", "f4")],
+    )
+    def test_dtypes(self, backend, dtype, promoted, rng):
         X, y, s = random_rows(rng)
         X, y = X.astype(dtype), y.astype(dtype)
         data = CoMoments.from_arrays(X, y, s)
         assert_close(sums_of(data), expected(X.astype(float), y.astype(float), s))
-        assert data.dtype == (dtype if dtype in ("f2", "f4") else np.float64)
+        assert data.dtype == np.float64  # as the weights are
+        assert CoMoments.from_arrays(X, y).dtype == promoted
 
+    @not_simulated
     @pytest.mark.parametrize("mean", [1e4, 1e8])
     def test_means_far_from_zero(self, backend, mean, rng):
         X, y, s = random_rows(rng, n=60)
@@ -132,6 +146,7 @@ class TestSums:
 
 
 class TestWeights:
+    @not_simulated
     def test_they_count_repeated_rows(self, backend, rng):
         X, y, _ = random_rows(rng)
         repeats = rng.integers(0, 4, 100)
@@ -139,11 +154,13 @@ class TestWeights:
         theirs = sums_of(CoMoments.from_arrays(np.repeat(X, repeats, axis=0), np.repeat(y, repeats)))
         assert_close(ours, theirs)
 
+    @not_simulated
     def test_rows_of_weight_0_do_not_count(self, backend, rng, small_segments):
         X, y, s = random_rows(rng)
         s[:40] = 0  # whole segments
         assert_close(sums_of(CoMoments.from_arrays(X, y, s)), expected(X[s > 0], y[s > 0], s[s > 0]))
 
+    @not_simulated
     def test_no_weight_at_all(self, backend, rng):
         X, y, s = random_rows(rng, (2,))
         s[0] = 0
@@ -160,14 +177,15 @@ class TestWeights:
 
 
 class TestTheSameBits:
+    @not_simulated
     @pytest.mark.parametrize("weighted", [False, True])
     @pytest.mark.parametrize("lead", [(), (2,)])
     def test_in_chunks_of_any_size(self, backend, weighted, lead, rng, small_segments):
-        n = 200 if backend == "numba-cuda" else 1000
+        n = 400
         X, y, s = random_rows(rng, lead, n)
         s = s if weighted else None
         one = CoMoments.from_arrays(X, y, s)
-        for longest in (2, 40) if backend != "numba-cuda" else (70,):
+        for longest in (2, 40):
             many, start = CoMoments(), 0
             while start < n:
                 stop = start + int(rng.integers(1, longest + 1))
@@ -176,6 +194,11 @@ class TestTheSameBits:
                 start = stop
             assert_same_bits(many, one)
             assert_same_bits(many, one)  # what was folded is kept
+
+    def test_on_every_backend(self, backend, rng, small_segments):
+        X, y, s = random_rows(rng, n=20)
+        one = CoMoments.from_arrays(X, y, s)
+        assert_same_bits(CoMoments.from_arrays(X[:9], y[:9], s[:9]).update(X[9:], y[9:], s[9:]), one)
 
     def test_after_looks_between_the_chunks(self, rng, small_segments):
         X, y, s = random_rows(rng, n=300)
@@ -201,6 +224,7 @@ class TestTheSameBits:
             X.tolist(),
         ):
             assert_same_bits(CoMoments.from_arrays(same, y, s), one)
+        assert_same_bits(CoMoments.from_arrays(X, np.asfortranarray(y), np.asfortranarray(s)), one)
 
     def test_on_any_number_of_threads(self):
         ended = [run_python(THREADS, NUMBA_NUM_THREADS=threads) for threads in ("1", "2", "5")]
@@ -208,8 +232,6 @@ class TestTheSameBits:
         assert len({one.stdout for one in ended}) == 1
 
     def test_without_a_copy_of_the_last_rows(self, rng, small_segments):
-        from vecprod_gpu.linreg._rows import Rows
-
         X, y, s = random_rows(rng)
         assert_same_bits(CoMoments.from_rows(Rows.read(X, y, s)), CoMoments.from_arrays(X, y, s))
 
@@ -218,7 +240,9 @@ THREADS = """
 import hashlib, numpy as np, vecprod_gpu as vp
 rng = np.random.default_rng(0)
 X, y, s = rng.random((60_000, 50), np.float32), rng.random(60_000), rng.random(60_000)
-data = vp.CoMoments.from_arrays(X, y, s)
+with vp.use_backend("cpu"):
+    data = vp.CoMoments.from_arrays(X, y, s)
+    data.mean
 print(hashlib.sha256(data.xx.tobytes() + data.xy.tobytes() + data.mean.tobytes()).hexdigest())
 """
 
@@ -232,6 +256,15 @@ class TestChunks:
                 buffer[...] = whole[start : start + 9]
             data.update(*buffers)
         assert_same_bits(data, CoMoments.from_arrays(X[:99], y[:99], s[:99]))
+
+    def test_what_waits_is_gathered(self, rng):
+        """So that rows that come one by one do not take a time that grows with their square."""
+        X, y, s = random_rows(rng, n=300)
+        data = CoMoments()
+        for i in range(300):
+            data.update(X[i : i + 1], y[i : i + 1], s[i : i + 1] if i % 3 else None)
+            assert len(data._waiting) <= 1 + np.log2(i + 1)
+        assert_same_bits(data, CoMoments.from_arrays(X, y, np.where(np.arange(300) % 3, s, 1)))
 
     def test_float32_and_float64_may_follow_each_other(self, rng, small_segments):
         X, y, _ = random_rows(rng)
@@ -253,6 +286,7 @@ class TestChunks:
 
 
 class TestMerge:
+    @not_simulated
     def test_is_associative_to_rounding(self, backend, rng, small_segments):
         X, y, s = random_rows(rng, (2,))
         cuts = (np.s_[:, :1], np.s_[:, 1:37], np.s_[:, 37:])
@@ -354,6 +388,7 @@ class TestErrors:
 
 
 class TestWhatIsNotFinite:
+    @not_simulated
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
     @pytest.mark.parametrize("row", [30, 43, 95, 99])
     def test_is_named_by_row_and_column(self, backend, value, row, rng, small_segments):
@@ -369,6 +404,20 @@ class TestWhatIsNotFinite:
         X[30:] = 1  # goes on as if nothing had been
         data.update(X[30:], y[30:], s[30:])
         assert_same_bits(data, CoMoments.from_arrays(X, y, s))
+
+    def test_without_a_copy_of_the_last_rows(self, rng, small_segments):
+        X, y, s = random_rows(rng)
+        for row in (20, 99):
+            X[row, 1] = np.nan
+            with pytest.raises(vp.errors.NotFiniteError, match=f"X holds nan at row {row}, column 1;"):
+                CoMoments.from_rows(Rows.read(X, y, s))
+            X[row, 1] = 0
+
+    def test_in_a_row_of_weight_0(self, host_backend, rng, small_segments):
+        X, y, s = random_rows(rng)
+        s[21], X[21, 1] = 0, np.nan
+        with pytest.raises(vp.errors.NotFiniteError, match="X holds nan at row 21, column 1;"):
+            CoMoments.from_arrays(X, y, s)
 
     def test_in_a_target_of_a_batch(self, rng, small_segments):
         X, y, s = random_rows(rng, (2, 3), 50, 2, (2,))
@@ -386,10 +435,9 @@ class TestWhatIsNotFinite:
 
     def test_overflow_is_told_from_infinity(self, host_backend, rng):
         X, y, _ = random_rows(rng)
-        with pytest.raises(vp.errors.NotFiniteError, match="overflow float64; scale the data down"):
-            CoMoments.from_arrays(X * 1e200, y)
-        with pytest.raises(vp.errors.NotFiniteError, match="overflow float64"):
-            CoMoments.from_arrays(X, y * 1e200)
+        for arrays in ((X * 1e200, y), (X, y * 1e200)):
+            with pytest.raises(vp.errors.NotFiniteError, match="overflow float64; scale the data down"):
+                CoMoments.from_arrays(*arrays).mean  # noqa: B018
 
 
 @pytest.fixture
@@ -482,7 +530,7 @@ class TestFiles:
             ('"d": 3', '"d": 5'),
             ('"lead": [2]', '"lead": 2'),
             ('"n_samples": 90', '"n_samples": null'),
-            ('"n_samples": 90', '"n_samples": 91'),
+            ('"n_samples": 90', '"n_samples": 90.5'),
             ('"dtype": "<f8"', '"dtype": "nonsense"'),
             ('"levels": [', '"levels": [true, true, true, true, true, true, '),
             ("{", "["),
@@ -512,11 +560,12 @@ class TestFiles:
         earlier = file.read_bytes()
         data.update(rng.random((2, 5, 3)), rng.random((2, 5)))
 
-        def full(*_, **__):
+        def full(stream, **arrays):
+            stream.write(b"half of it")
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patched:
-            patched.setattr(zipfile.ZipFile, "close", full)
+            patched.setattr(np, "savez", full)
             with pytest.raises(OSError, match="No space left"):
                 data.save(file)
         assert file.read_bytes() == earlier
@@ -539,6 +588,7 @@ def _npy(array):
 
 
 class TestCovariance:
+    @not_simulated
     @pytest.mark.parametrize("ddof", [0, 1, 2])
     def test_cov_is_that_of_numpy(self, backend, ddof, rng):
         X, _, _ = random_rows(rng)
@@ -551,6 +601,7 @@ class TestCovariance:
             CoMoments.from_arrays(X).cov(), np.cov(X, rowvar=False), rtol=1e-12, atol=1e-13
         )
 
+    @not_simulated
     def test_corrcoef_is_that_of_numpy(self, backend, rng):
         X, _, _ = random_rows(rng, (2,))
         ours = CoMoments.from_arrays(X).corrcoef()
@@ -568,7 +619,7 @@ class TestCovariance:
         np.testing.assert_array_equal(np.isnan(correlation), [[True, True], [True, False]])
 
     def test_ddof_is_a_number(self):
-        with pytest.raises(vp.errors.ArgumentError, match="ddof"):
+        with pytest.raises(vp.errors.DTypeError, match="ddof"):
             CoMoments.from_arrays([[1.0, 2.0]]).cov(ddof="x")
 
 
@@ -579,16 +630,23 @@ class TestDeviceArrays:
         with vp.use_backend(backend):
             yield convert
 
-    @pytest.mark.parametrize("lead", [(), (2,)])
-    def test_are_read_where_they_are(self, to_device, lead, rng, monkeypatch):
-        X, y, s = random_rows(rng, lead)
+    def test_are_read_where_they_are(self, to_device, rng, monkeypatch):
+        monkeypatch.setattr(_streamed, "DEVICE_SEGMENT_BYTES", 8 * 4 * 8)
+        monkeypatch.setattr(_streamed, "SEGMENT_BYTES", 8 * 4 * 8)
+        X, y, s = random_rows(rng, (2,), 11)
         data = CoMoments.from_arrays(*map(to_device, (X, y, s)))
         assert_same_bits(data, CoMoments.from_arrays(X, y, s))
         assert type(data.xx) is np.ndarray
-        monkeypatch.setattr(_streamed, "DEVICE_SEGMENT_BYTES", 32 * 4 * 8)
-        monkeypatch.setattr(_streamed, "SEGMENT_BYTES", 32 * 4 * 8)
-        data = CoMoments.from_arrays(*map(to_device, (X, y, s)))
-        assert_same_bits(data, CoMoments.from_arrays(X, y, s))
+
+    def test_may_be_views(self, to_device, rng):
+        X, y, s = random_rows(rng, n=12)
+        data = CoMoments.from_arrays(to_device(X.T.copy()).T, to_device(np.repeat(y, 2))[::2], to_device(s))
+        assert_close(sums_of(data), expected(X, y, s))
+        data = CoMoments.from_arrays(to_device(X), sample_weight=to_device(np.repeat(s, 2))[::2])
+        assert_close(sums_of(data), expected(X, None, s))
+        X[3, 1] = np.nan
+        with pytest.raises(vp.errors.NotFiniteError, match="X holds nan at row 3, column 1;"):
+            CoMoments.from_arrays(to_device(X.T.copy()).T)
 
     def test_may_be_changed_after_the_call(self, to_device, rng):
         X, y, s = random_rows(rng)
@@ -633,8 +691,7 @@ def resident():
 
 X = np.load(os.environ["FILE"], mmap_mode="r")
 kind = getattr(vp, os.environ["KIND"])
-kind.from_arrays(X[:2000], X[:2000, 0]).mean
-before, most = resident(), 0
+most = 0
 
 def watched(function):
     def call(rows):
@@ -644,10 +701,11 @@ def watched(function):
         return summary
     return staticmethod(call)
 
-kind._summarise = watched(kind._summarise)
-data = kind().update(X, X[:, 0])
-assert data.mean.shape == (50,)
-assert X[0, 0] == X[:1].copy()[0, 0]
+with vp.use_backend("cpu"):
+    kind.from_arrays(X[:2000], X[:2000, 0]).mean
+    before = resident()
+    kind._summarise = watched(kind._summarise)
+    assert kind().update(X, X[:, 0]).mean.shape == (50,)
 print(most - before, resident() - before, X.nbytes)
 """
 
@@ -655,7 +713,8 @@ print(most - before, resident() - before, X.nbytes)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
 class TestMemoryMaps:
     @pytest.fixture(scope="class")
-    def file(self, tmp_path_factory):
+    @classmethod
+    def file(cls, tmp_path_factory):
         path = tmp_path_factory.mktemp("maps") / "X.npy"
         X = np.lib.format.open_memmap(path, "w+", np.float64, (500_000, 50))
         X[...] = np.arange(50)
@@ -671,19 +730,18 @@ class TestMemoryMaps:
         assert ended.returncode == 0, ended.stderr
         most, left, nbytes = map(int, ended.stdout.split())
         assert nbytes == 200_000_000
-        # Two segments of 32 MiB at a time, the last of which may wait.
-        assert most < nbytes / 2
-        assert left < nbytes / 3
+        assert most < nbytes / 4  # a segment of 32 MiB and what the kernel reads ahead
+        assert left < nbytes / 20
 
-    def test_keep_what_the_caller_changed(self, file):
-        X = np.load(file, mmap_mode="c")
-        X[100_000:200_000] = 7
-        before = X[100_000:200_000:1000].copy()
+    def test_keep_what_the_caller_changed(self, host_backend, tmp_path):
+        np.save(tmp_path / "X.npy", np.ones((150_000, 30)))
+        X = np.load(tmp_path / "X.npy", mmap_mode="c")
+        X[::2] = 7
         data = CoMoments.from_arrays(X)
-        np.testing.assert_array_equal(X[100_000:200_000:1000], before)
-        assert data.mean[0] == pytest.approx(X[:, 0].mean())
+        assert (X[::2] == 7).all()
+        assert data.mean[0] == 4
 
-    def test_keep_what_was_written_to_them(self, file, tmp_path):
+    def test_keep_what_was_written_to_them(self, host_backend, tmp_path):
         path = tmp_path / "Y.npy"
         X = np.lib.format.open_memmap(path, "w+", np.float64, (300_000, 20))
         X[...] = 3

@@ -192,6 +192,10 @@ def test_layouts_cannot_be_seen(rng, small_blocks):
         X.astype(">f8"),
     ):
         assert_same_bits(TSQR.from_arrays(same, y, s), one)
+    assert_same_bits(TSQR.from_arrays(X, np.asfortranarray(y), np.asfortranarray(s)), one)
+    assert_same_bits(
+        TSQR.from_arrays(X, np.repeat(y, 2, axis=1)[:, ::2], np.repeat(s, 2, axis=1)[:, ::2]), one
+    )
 
 
 THREADS = """
@@ -242,6 +246,28 @@ def test_a_saved_one_goes_on_with_the_same_bits(read, rng, small_blocks, tmp_pat
     assert_same_bits(loaded, data)
     with pytest.raises(vp.errors.ArchiveError, match="vecprod-co-moments"):
         vp.CoMoments.load(tmp_path / "data.npz")
+
+
+def test_archives_that_fit_nothing_are_refused(rng, small_blocks, tmp_path):
+    file = tmp_path / "data.npz"
+    X, y, s = random_rows(rng, (2,), 600)
+    TSQR.from_arrays(X, y, s).save(file)
+    with np.load(file) as archive:
+        arrays = dict(archive)
+    name = next(name for name in arrays if name.endswith(".triangle"))
+    triangle, header = arrays[name], str(arrays["header"])
+    for wrong in (
+        {name: triangle[:, :0]},
+        {name: triangle[..., 1:]},
+        {name: triangle[:1]},
+        {name: np.vstack([triangle, triangle])},
+        {name: triangle[0]},
+        {name: triangle.astype(np.float32)},
+        {"header": np.array(header.replace('"d": 3', '"d": 4'))},
+    ):
+        np.savez(file, **{**arrays, **wrong})
+        with pytest.raises(vp.errors.ArchiveError, match="cannot be loaded as vecprod-tsqr"):
+            TSQR.load(file)
 
 
 def test_collinear_columns_give_the_shortest_coefficients(rng):

@@ -33,7 +33,7 @@ def empty_states(count: int, rows: int, columns: int, first: int) -> tuple[Array
 def for_dtypes(
     function: Callable[..., int], stored: np.dtype[Any], summing: np.dtype[Any]
 ) -> Callable[..., int]:
-    """`sum_stripes` or `pack_blocks` for one pair of dtypes, compiled once for all layouts of X and Y."""
+    """`sum_stripes` or one of its kind for a pair of dtypes, compiled once for all layouts of X and Y."""
     element, total = numba.from_dtype(stored), numba.from_dtype(summing)
 
     def array(kind: Any, rank: int) -> Any:
@@ -52,6 +52,10 @@ def for_dtypes(
         "partials": states,
         "heads": array(numba.float64, 2),
         "origins": array(numba.float64, 2),
+        "lanes": numba.types.Tuple((*[array(total, 2)] * 5, array(numba.float64, 2))),
+        "total": array(numba.float64, 1),
+        "means": array(total, 2),
+        "out": array(total, 3),
     }
     signature = tuple(kinds.get(name, numba.int64) for name in inspect.signature(function).parameters)
     return cached(lambda cache: numba.njit([signature], nogil=True, cache=cache, **BARE)(function))  # type: ignore[no-any-return]

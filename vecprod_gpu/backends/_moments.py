@@ -15,6 +15,7 @@ import numpy as np
 
 from . import _float_status
 from ._moment_blocks import STRIP, empty_blocks, empty_panel, empty_tile, panels_across, rows_per_block
+from ._moment_lanes import fits_lanes, lane_memory, scale_sums, sum_lanes
 from ._moment_sums import (
     empty_states,
     finish,
@@ -27,6 +28,7 @@ from ._moment_sums import (
 from ._reference_moments import correlate
 from ._sums import STRIPES, blocks_per_stripe
 from ._threads import for_each_block
+from ._vectors import LANES
 
 Array = np.ndarray[Any, Any]
 
@@ -105,10 +107,15 @@ class _Sums:
         """Fill the results; report what happened on the way as ufuncs would, of that name and a product."""
         problems = self.X.shape[0]
         matrix_size = math.prod(self.out.shape[1:])
+        in_lanes = self.shape[2] == 0 and fits_lanes(self.X.shape[1], self.shape[1], self.out.itemsize)
         in_panels = matrix_size > WIDEST_MATRIX and (self.blocks > 1 or problems == 1)
         # Here rather than on the threads, each of which would compile it.
-        self.kernel = for_dtypes(pack_blocks if in_panels else sum_stripes, self.X.dtype, self.out.dtype)
-        if in_panels:
+        function = sum_lanes if in_lanes else pack_blocks if in_panels else sum_stripes
+        self.kernel = for_dtypes(function, self.X.dtype, self.out.dtype)
+        if in_lanes:
+            groups = -(-problems // LANES)
+            self._on_threads(self._sum_lanes, groups, max(1, groups // STRIPES))
+        elif in_panels:
             self._for_each_problem(_Sums._sum_panels)
         elif self.blocks > 1 and problems < STRIPES:
             self._for_each_problem(_Sums._sum_stripes)
@@ -138,6 +145,16 @@ class _Sums:
         for name in ("X", "Y", "weights", "total", "means", "out"):
             setattr(part, name, getattr(self, name)[start:stop])
         return part
+
+    def _sum_lanes(self, start: int, stop: int) -> None:
+        """Groups of small problems on one thread."""
+        _, n, _ = self.X.shape
+        lanes = lane_memory(n, self.shape[1], self.out.dtype, self.weights.size > 0)
+        results = self.total, self.means, self.out
+        inputs = self.X, self.Y, self.weights, self.is_centred
+        self.flags.append(self.kernel(*inputs, start, stop, lanes, *results))
+        part = slice(start * LANES, stop * LANES)
+        self.flags_of_scaling.append(scale_sums(self.scale, *(result[part] for result in results)))
 
     def _sum_problems(self, start: int, stop: int) -> None:
         """Whole problems on one thread."""

@@ -1,6 +1,7 @@
-"""Vector code that LLVM does not find by itself: tiles of dot products, and transposing copies.
+"""Vector code that LLVM does not find by itself: tiles of dot products, transposing copies, lanes.
 
-Left to itself it uses half of a 64-byte register in the first, and moves single elements in the second.
+Left to itself it uses half of a 64-byte register in the first and moves single elements in the others, since
+it cannot tell that the arrays do not overlap.
 """
 
 from typing import Any
@@ -24,6 +25,8 @@ def _has_wide_registers() -> bool:
 VECTOR_BYTES, TILE_COLUMNS = (64, 4) if _has_wide_registers() else (32, 2)
 TILE_ROWS = 4
 SIDE = 4  # of the squares that are transposed in registers
+LANES = 2 * SIDE  # problems that are computed side by side
+LANE_COLUMNS = 4  # sums of theirs at once: as many as a multiplication takes cycles
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -92,6 +95,112 @@ def transpose_square(typing_context: Any, source: Any, i: Any, j: Any, pivots: A
     return signature, generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def pack_lanes(typing_context: Any, source: Any, first: Any, last: Any, element: Any, packed: Any) -> Any:
+    """``packed[element + c, lane] = source[min(first + lane, last)].flat[element + c]`` for c below SIDE.
+
+    What belongs to one index of the source lies in one run; packed is C-contiguous, with LANES columns, of a
+    type that may be wider.
+    """
+    signature = types.void(source, first, last, element, packed)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, first, last, element, packed = _unpacked(context, builder, signature, arguments)
+        narrow, wide = (ir.VectorType(context.get_data_type(signature.args[k].dtype), SIDE) for k in (0, 4))
+        offset = builder.mul(element, element.type(context.get_abi_sizeof(narrow.element)))
+        rows = [
+            _load(builder, narrow, row, offset) for row in _row_starts(builder, source, first, last, LANES)
+        ]
+        if narrow != wide:
+            rows = [builder.fpext(row, wide) for row in rows]
+        halves = [_transposed(builder, rows[k : k + SIDE]) for k in range(0, LANES, SIDE)]
+        for c, parts in enumerate(zip(*halves, strict=True)):
+            row = _element(builder, packed, builder.add(element, element.type(c)))
+            _store(builder, _joined(builder, *parts), row)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def lane_products(
+    typing_context: Any,
+    left: Any,
+    a: Any,
+    a_step: Any,
+    right: Any,
+    b: Any,
+    last_b: Any,
+    b_step: Any,
+    count: Any,
+    sums: Any,
+    place: Any,
+) -> Any:
+    """``sums[place + t] = sum_i left[a + i * a_step] * right[min(b + t, last_b) + i * b_step]``.
+
+    Here i is below count and t below LANE_COLUMNS; the rows of the arrays are vectors of LANES.
+    """
+    signature = types.void(left, a, a_step, right, b, last_b, b_step, count, sums, place)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        left, a, a_step, right, b, last_b, b_step, count, sums, place = _unpacked(
+            context, builder, signature, arguments
+        )
+        vector = _lane_vector(context, signature.args[0])
+        row_bytes = context.get_abi_sizeof(vector.element) * LANES
+        a_bytes, b_bytes = (builder.mul(step, step.type(row_bytes)) for step in (a_step, b_step))
+        x_start, y_starts = _element(builder, left, a), _row_starts(builder, right, b, last_b, LANE_COLUMNS)
+        zero = ir.Constant(vector, [0.0] * LANES)
+        totals = [cgutils.alloca_once_value(builder, zero) for _ in range(LANE_COLUMNS)]
+        with cgutils.for_range(builder, count) as loop:
+            x = _load(builder, vector, x_start, builder.mul(loop.index, a_bytes))
+            offset = builder.mul(loop.index, b_bytes)
+            for total, start in zip(totals, y_starts, strict=True):
+                product = builder.fmul(x, _load(builder, vector, start, offset), flags=["contract"])
+                builder.store(builder.fadd(builder.load(total), product, flags=["contract"]), total)
+        for t, total in enumerate(totals):
+            row = _element(builder, sums, builder.add(place, place.type(t)))
+            _store(builder, builder.load(total), row)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def subtract_lanes(
+    typing_context: Any, rows: Any, first: Any, step: Any, count: Any, values: Any, j: Any
+) -> Any:
+    """``rows[first + i * step] -= values[j]`` for i below count, of rows of LANES."""
+    signature = types.void(rows, first, step, count, values, j)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        rows, first, step, count, values, j = _unpacked(context, builder, signature, arguments)
+        vector, start = _lane_vector(context, signature.args[0]), _element(builder, rows, first)
+        step_bytes = builder.mul(step, step.type(context.get_abi_sizeof(vector.element) * LANES))
+        value = _load(builder, vector, _element(builder, values, j))
+        with cgutils.for_range(builder, count) as loop:
+            offset = builder.mul(loop.index, step_bytes)
+            _store(builder, builder.fsub(_load(builder, vector, start, offset), value), start, offset)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def multiply_lanes(typing_context: Any, x: Any, i: Any, y: Any, j: Any, out: Any, place: Any) -> Any:
+    """``out[place] = x[i] * y[j]``, of rows of LANES."""
+    signature = types.void(x, i, y, j, out, place)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, i, y, j, out, place = _unpacked(context, builder, signature, arguments)
+        vector = _lane_vector(context, signature.args[0])
+        factors = (_load(builder, vector, _element(builder, *one)) for one in ((x, i), (y, j)))
+        _store(builder, builder.fmul(*factors), _element(builder, out, place))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
 def _unpacked(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
     """The arguments, and for each array the struct that holds its address and strides."""
     return [
@@ -127,6 +236,18 @@ def _load(builder: Any, vector: ir.VectorType, base: Any, offset: Any = 0) -> An
 def _store(builder: Any, value: Any, base: Any, offset: Any = 0) -> None:
     """A vector to any address."""
     builder.store(value, cgutils.pointer_add(builder, base, offset, value.type.as_pointer())).align = 1
+
+
+def _lane_vector(context: Any, kind: Any) -> ir.VectorType:
+    """The type of a row of LANES."""
+    return ir.VectorType(context.get_data_type(kind.dtype), LANES)
+
+
+def _joined(builder: Any, first: Any, second: Any) -> Any:
+    """One vector after another in a vector of twice the lanes."""
+    lanes = list(range(2 * first.type.count))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
+    return builder.shuffle_vector(first, second, mask)
 
 
 def _exchanged(builder: Any, upper: Any, lower: Any, step: int) -> tuple[Any, Any]:

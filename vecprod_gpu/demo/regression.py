@@ -71,7 +71,7 @@ def run(folder: Path, stage: Stage) -> Outcome:
     names = [LABELS.get(name, name) for name in data.feature_names]
     return Outcome(
         title="linear regression",
-        work=f"linreg_fit, {fit.n_iter:,} steps on {len(X)} x {X.shape[1]} float64",
+        work=f"linreg_fit, {fit.n_iter:,} steps by co-moments on {len(X)} x {X.shape[1]} float64",
         backend=vp.explain(vp.linreg_gradient, X, y, fit.coef).backend,
         largest_difference=float(np.abs(fit.coef - exact).max() / np.abs(exact).max()),
         unit="of the largest coefficient",

@@ -3,6 +3,7 @@
 import json
 import zipfile
 from dataclasses import asdict, dataclass, fields
+from operator import index
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -74,16 +75,30 @@ def _parse(archive: Any, kind: str, summary_type: type[Any]) -> tuple[Header, li
     found = text["format"], text["version"]
     if found != (kind, VERSION):
         raise ValueError(f"it is of format {found[0]!r}, version {found[1]}; needed is version {VERSION}")
-    layout = text["layout"]
-    if layout is not None:
-        layout = Layout(tuple(layout["lead"]), layout["d"], tuple(layout["models"]))
-    header = Header(layout, np.dtype(text["dtype"]), text["n_samples"])
+    header = Header(_layout(text["layout"]), np.dtype(text["dtype"]), index(text["n_samples"]))
     names = [part.name for part in fields(summary_type)]
     levels = [
-        summary_type(*(archive[f"level{number}.{name}"] for name in names)) if is_held else None
+        summary_type(*(_floats(archive, f"level{number}.{name}") for name in names)) if is_held else None
         for number, is_held in enumerate(text["levels"])
     ]
+    if not all(level is None or level.fits(header.layout) for level in levels):
+        raise ValueError(f"its levels are not of {header.layout}")
     if "waiting.X" not in archive:
         return header, levels, []
-    parts = (archive.get(f"waiting.{name}") for name in ("X", "y", "sample_weight"))
-    return header, levels, [Rows.read(*parts)]
+    waiting = Rows.read(*(archive.get(f"waiting.{name}") for name in ("X", "y", "sample_weight")))
+    if waiting.layout != header.layout:
+        raise ValueError(f"its last rows are {waiting.layout}; needed is {header.layout}")
+    return header, levels, [waiting]
+
+
+def _layout(text: Any) -> Layout | None:
+    if text is None:
+        return None
+    return Layout(tuple(map(index, text["lead"])), index(text["d"]), tuple(map(index, text["models"])))
+
+
+def _floats(archive: Any, name: str) -> np.ndarray[Any, Any]:
+    array: np.ndarray[Any, Any] = archive[name]
+    if array.dtype != np.float64:
+        raise ValueError(f"{name} holds {array.dtype}; needed is float64")
+    return array

@@ -48,8 +48,10 @@ def factorise(quadratic: Quadratic, l2: Host) -> Factorised:
     if problems == 0:
         return Factorised(np.zeros((0, d, k)), 1.0)
     if (l2 == l2[0]).all():
-        matrices = quadratic.hessian.copy()
-        matrices.reshape(problems, -1)[:, :: d + 1] += l2[0]
+        matrices = quadratic.hessian
+        if l2[0]:
+            matrices = matrices.copy()
+            matrices.reshape(problems, -1)[:, :: d + 1] += l2[0]
         coef, condition = np.empty((problems, d, targets)), np.empty(problems)
         solve(matrices, quadratic.linear, coef, condition)
         coef = np.ascontiguousarray(np.broadcast_to(coef, (problems, d, k)))
@@ -73,7 +75,8 @@ def cholesky(given: Given, models: Models, settings: Settings, found: Factorised
             "columns of X depend on each other (or are constant), so that there is no Cholesky factor; "
             'use solver="svd", "eigh" or an l2 of more than 0'
         )
-    rank = np.full(given.layout.problems, given.layout.d)
+    # Of columns that a penalty alone keeps apart nothing is known.
+    rank = None if settings.l2.all() else np.full(given.layout.problems, given.layout.d)
     return _outcome("cholesky", given, settings, quadratic, found.coef, rank)
 
 
@@ -105,9 +108,9 @@ def svd(given: Given, models: Models, settings: Settings) -> Outcome:
         for name in ("coef", "intercept", "residual", "gradient_norm")
     )
     total = np.asarray(factor.weight_sum, float).reshape(-1, 1)
-    losses = residual / (2 * total) + penalty(coef, np.zeros(1), l2)
+    loss = residual / (2 * total) + penalty(coef, np.zeros(1), l2)
     rank = solutions[0].rank
-    return Outcome("svd", coef, intercept, Recorded(losses[np.newaxis]), Recorded(norm), True, rank=rank)
+    return Outcome("svd", coef, intercept, loss, Recorded(loss[np.newaxis]), Recorded(norm), True, rank=rank)
 
 
 def eigenvalue_cut(values: Host) -> Host:
@@ -122,7 +125,7 @@ def _model(array: Host, model: int) -> Host:
 
 
 def _outcome(
-    solver: str, given: Given, settings: Settings, quadratic: Quadratic, coef: Host, rank: Host
+    solver: str, given: Given, settings: Settings, quadratic: Quadratic, coef: Host, rank: Host | None
 ) -> Outcome:
     l2 = settings.per_model(coef.shape[2])[1]
     squares = np.einsum("bdk,bdk->bk", coef, coef)
@@ -134,6 +137,7 @@ def _outcome(
         solver,
         coef,
         quadratic.intercept(coef),
+        loss,
         Recorded(loss[np.newaxis]),
         _GradientNorm(quadratic, coef, l2),
         True,

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import _checks
+from .. import _checks, _dispatch
 from .._arrays import Array, Kind, as_arrays, common_kind, kind_of
 from .._finite import first_not_finite
 from .._layout import byte_bounds, size
@@ -189,15 +189,19 @@ def join(parts: list[Rows]) -> Rows:
     )
 
 
+def gather(parts: list[Rows]) -> None:
+    """Join the last parts, in place, until each has fewer rows than the one before it: they stay few."""
+    while len(parts) > 1 and parts[-2].n <= parts[-1].n:
+        parts[-2:] = [join(parts[-2:])]
+
+
 def on_host(array: Array) -> Host:
     """The array, or a copy of it on the host."""
-    if kind_of(array) == "numpy":
+    kind = kind_of(array)
+    if kind == "numpy":
         return np.asarray(array)
-    if hasattr(array, "copy_to_host"):
-        return np.asarray(array.copy_to_host())
-    from ..backends import cupy_raw
-
-    return np.asarray(cupy_raw.export(cupy_raw.native(array), "numpy"))
+    backend = _dispatch.load("cupy" if kind == "cupy" else "numba-cuda")
+    return np.asarray(backend.export(backend.contiguous(backend.native(array)), "numpy"))
 
 
 def _place(others: list[int], batch_axes: int) -> str:

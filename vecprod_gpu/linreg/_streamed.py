@@ -13,7 +13,7 @@ import numpy as np
 from .._arrays import Array
 from ..errors import ArgumentError, ShapeError
 from . import _archive
-from ._rows import Host, Layout, Rows, join
+from ._rows import Host, Layout, Rows, gather, join
 
 SEGMENT_BYTES = 1 << 25  # of a host problem's rows in float64: milliseconds, beside which a call is free
 DEVICE_SEGMENT_BYTES = 1 << 29  # a GPU reads it in less than a millisecond
@@ -27,6 +27,9 @@ class Summary(Protocol):
 
     def is_finite(self) -> bool:
         """Whether the rows held finite numbers, and nothing overflowed."""
+
+    def fits(self, layout: Layout) -> bool:
+        """Whether the arrays have the shapes that such rows give."""
 
 
 class Tree:
@@ -82,8 +85,8 @@ class Streamed:
     def from_rows(cls: type[Self], rows: Rows) -> Self:
         """As `from_arrays`, without keeping a copy of the last rows: for what is never updated."""
         new = cls()
-        new._layout, new._dtype, new._n_samples = rows.layout, rows.dtype, rows.n
         rest = new._absorb(new._tree, [], rows)
+        new._layout, new._dtype, new._n_samples = rows.layout, rows.dtype, rows.n
         new._folded = new._tree.total(new._summary_of_last(rest, rows.n))
         return new
 
@@ -144,8 +147,11 @@ class Streamed:
             raise ShapeError(f"the new rows are {rows.layout}; needed is {self._layout}, as before")
         rows.check_weights()
         n_samples = self._n_samples + rows.n
-        tree = Tree(list(self._tree.levels))
-        waiting = self._absorb(tree, self._waiting, rows)
+        tree, waiting = Tree(list(self._tree.levels)), self._waiting
+        if rows.kind != "numpy" and waiting:  # those are on the host: a part of the tree by themselves
+            tree.push(self._summary_of_last(waiting, self._n_samples))
+            waiting = []
+        waiting = self._absorb(tree, waiting, rows)
         if rows.kind != "numpy" and waiting:
             tree.push(self._summary_of_last(waiting, n_samples))
             waiting = []
@@ -154,6 +160,8 @@ class Streamed:
             if not last.is_finite():
                 last.raise_for_not_finite(n_samples - last.n)
             waiting[-1] = last.copy()  # the caller may change what was read
+            last.release()
+            gather(waiting)
         self._dtype = rows.dtype if self._layout is None else np.result_type(self._dtype, rows.dtype)
         self._layout, self._tree, self._waiting = rows.layout, tree, waiting
         self._n_samples, self._folded = n_samples, None
@@ -183,7 +191,8 @@ class Streamed:
             raise ShapeError(f"other was read from {other._layout}; needed is {self._layout}")
         new = type(self)()
         new._layout = self._layout or other._layout
-        new._dtype = np.result_type(*(one._dtype for one in (self, other) if one._layout is not None))
+        dtypes = [one._dtype for one in (self, other) if one._layout is not None]
+        new._dtype = np.result_type(*dtypes) if dtypes else new._dtype
         new._n_samples = self._n_samples + other._n_samples
         parts = [one._summary() for one in (self, other) if one._n_samples]
         new._tree = Tree([parts[0].merge(parts[1]) if len(parts) > 1 else parts[0]] if parts else [])

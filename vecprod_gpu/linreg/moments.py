@@ -8,7 +8,7 @@ import numpy as np
 from .. import _checks, _dispatch
 from .._arrays import stored_dtype
 from .._costs import Work
-from ._rows import Rows
+from ._rows import Layout, Rows
 from ._streamed import Streamed
 
 Host = np.ndarray[Any, Any]
@@ -71,6 +71,12 @@ class MomentSums:
     def is_finite(self) -> bool:
         """Whether no element of the data is NaN or infinite, nor their squares."""
         return bool(np.isfinite(np.einsum("bii->bi", self.matrix)).all())
+
+    def fits(self, layout: Layout) -> bool:
+        """Whether the arrays have the shapes that such rows give."""
+        problems, columns = layout.problems, layout.columns
+        shapes = (problems,), (problems, columns), (problems, columns, columns)
+        return (self.total.shape, self.means.shape, self.matrix.shape) == shapes
 
     def merge(self, later: "MomentSums") -> "MomentSums":
         """Chan, Golub and LeVeque's update, which keeps the matrix exactly symmetric."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..backends._threads import for_each_block
-from ._rows import Rows, on_host
+from ._rows import Layout, Rows, on_host
 from ._streamed import Streamed
 
 Host = np.ndarray[Any, Any]
@@ -43,8 +43,8 @@ class Factor:
         if rows.weights is None:
             total, heaviest = np.full(problems, float(n)), np.zeros(problems, int)
         else:
-            weights = on_host(rows.weights).reshape(problems, n)
-            total, heaviest = weights.sum(axis=1, dtype=float), weights.argmax(axis=1)
+            weights = np.ascontiguousarray(on_host(rows.weights), float).reshape(problems, n)
+            total, heaviest = weights.sum(axis=1), weights.argmax(axis=1)
         origin = np.empty((problems, rows.layout.columns))
         for row in np.unique(heaviest):
             chosen = heaviest == row
@@ -64,6 +64,13 @@ class Factor:
     def is_finite(self) -> bool:
         """Whether no element of the data is NaN or infinite, nor the norm of a column."""
         return bool(np.isfinite(self.triangle).all())
+
+    def fits(self, layout: Layout) -> bool:
+        """Whether the arrays have the shapes that such rows give."""
+        problems, width = layout.problems, 1 + layout.columns
+        height = self.triangle.shape[1] if self.triangle.ndim == 3 else 0
+        shapes = (problems,), (problems, width - 1), (problems, height, width)
+        return 0 < height <= width and (self.total.shape, self.origin.shape, self.triangle.shape) == shapes
 
     def merge(self, later: "Factor") -> "Factor":
         """Factor of both triangles about one origin, one upon the other."""
