@@ -307,6 +307,7 @@ OPERATIONS = (
     "gram",
     "grid_normals",
     "linreg_pass",
+    "linreg_steps",
     "measure",
     "vecdot",
     "vertex_normals",

@@ -6,6 +6,7 @@ import pytest
 import vecprod_gpu as vp
 from tests.kernels import oracles
 from tests.test_products import layouts, poisoned
+from vecprod_gpu._dispatch import load
 
 # (batch axes, n, d, targets or None, models that share one target or None)
 SHAPES = [
@@ -249,3 +250,30 @@ def test_byte_order_does_not_change_the_bits(host_backend, rng):
     swapped = vp.linreg_gradient(X.astype(">f8"), y.astype(">f8"), w)
     assert swapped.dtype.isnative
     assert swapped.tobytes() == vp.linreg_gradient(X, y, w).tobytes()
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 3, 1), (2, 40, 5, 2), (1, 3000, 24, 1)])
+@pytest.mark.parametrize("is_full", [False, True])
+def test_many_steps_have_the_bits_of_single_ones(backend, rng, shape, is_full):
+    problems, n, d, k = shape
+    if backend == "numba-cuda":
+        n = min(n, 50)  # the simulator takes seconds for more
+    module = load(backend)
+    X, y = rng.standard_normal((problems, n, d)), rng.standard_normal((problems, n, k))
+    weights, offset = rng.random((problems, n)), rng.standard_normal((problems, d))
+    inputs = [module.native(array) for array in (X, y)]
+    optional = [module.native(array) if is_full else None for array in (weights, offset)]
+    how = {"l1": 0.01, "l2": 0.1, "learning_rate": 0.05}
+    start = rng.standard_normal((problems, d, k))
+    points = np.full((4, problems, d, k), np.nan)
+    points[0] = start
+    many, losses = module.native(points), module.native(np.full((3, problems, k), np.nan))
+    module.linreg_steps(*inputs, many, *optional, losses=losses, **how)
+    many, losses = (np.asarray(module.export(array, "numpy")) for array in (many, losses))
+    np.testing.assert_array_equal(many[0], start)
+    for t in range(3):
+        out, loss = module.native(np.full_like(start, np.nan)), module.native(np.full((problems, k), np.nan))
+        w = module.native(np.ascontiguousarray(many[t]))
+        module.linreg_pass(*inputs, w, *optional, out=out, loss=loss, **how)
+        np.testing.assert_array_equal(many[t + 1], module.export(out, "numpy"))
+        np.testing.assert_array_equal(losses[t], module.export(loss, "numpy"))

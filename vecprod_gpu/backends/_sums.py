@@ -18,6 +18,7 @@ from numba.extending import overload
 
 from ._float_status import clear_flags, raised_flags
 from ._numba import SUMS, compiled
+from ._packing import frozen
 from ._threads import for_each_block
 
 Array = np.ndarray[Any, Any]
@@ -65,16 +66,12 @@ def partial_sums(
     flags : int
         See `_float_status`.
     """
-    problems, n, d = X.shape
     k = w.shape[2]
-    block_rows = rows_per_block(d)
-    stripe_rows = block_rows * blocks_per_stripe(-(-n // block_rows))
-    stripes = -(-n // stripe_rows)
-    units = problems * stripes
-    partials = np.empty((problems, stripes, k * d + k + 1))
+    block_rows, stripe_rows, partials = _cut(X, k)
+    units = partials.shape[0] * partials.shape[1]
     is_weighted = weights is not None
     weights = weights if is_weighted else _NO_WEIGHTS[w.dtype.char]
-    if X.size * k <= SERIAL_ELEMENTS:
+    if is_small(X, k):
         flags = _stripes(X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, 0, units, partials)
         return partials, flags
     raised: list[int] = []
@@ -87,6 +84,40 @@ def partial_sums(
 
     for_each_block(task, units, max(1, units // STRIPES))
     return partials, reduce(or_, raised)
+
+
+def small_steps(
+    X: Array,
+    y: Array,
+    weights: Array | None,
+    x_offset: Array | None,
+    points: Array,
+    l1: float,
+    l2: float,
+    learning_rate: float,
+    losses: Array,
+) -> int:
+    """All steps in one call, where a call takes longer than a step; the contract's `linreg_steps`."""
+    block_rows, stripe_rows, partials = _cut(X, points.shape[-1])
+    is_weighted = weights is not None
+    weights = weights if is_weighted else _NO_WEIGHTS[points.dtype.char]
+    cut = block_rows, stripe_rows, partials
+    seen = frozen(points)
+    return _steps(X, y, weights, is_weighted, x_offset, *cut, seen, points, l1, l2, learning_rate, losses)
+
+
+def is_small(X: Array, models: int) -> bool:
+    """Whether one thread, without help, is soonest done with a pass over X."""
+    return X.size * models <= SERIAL_ELEMENTS
+
+
+def _cut(X: Array, models: int) -> tuple[int, int, Array]:
+    """Rows of a block and of a stripe, and memory for the sums of the stripes."""
+    problems, n, d = X.shape
+    block_rows = rows_per_block(d)
+    stripe_rows = block_rows * blocks_per_stripe(-(-n // block_rows))
+    partials = np.empty((problems, -(-n // stripe_rows), models * d + models + 1))
+    return block_rows, stripe_rows, partials
 
 
 @compiled(fastmath=SUMS)
@@ -310,6 +341,34 @@ def finish(
                 else:
                     out[problem, j, model] = gradient
     return raised_flags()
+
+
+@compiled(error_model="numpy")
+def _steps(
+    X: Any,
+    y: Any,
+    weights: Any,
+    is_weighted: bool,
+    x_offset: Any,
+    block_rows: int,
+    stripe_rows: int,
+    partials: Any,
+    seen: Any,
+    points: Any,
+    l1: float,
+    l2: float,
+    learning_rate: float,
+    losses: Any,
+) -> int:
+    """Steps from each of the points to the next, which are seen as what a pass reads; the flags raised."""
+    flags = 0
+    units = partials.shape[0] * partials.shape[1]
+    for t in range(losses.shape[0]):
+        flags |= _stripes(
+            X, y, seen[t], weights, is_weighted, x_offset, block_rows, stripe_rows, 0, units, partials
+        )
+        flags |= finish(partials, seen[t], l1, l2, learning_rate, True, points[t + 1], losses[t])
+    return flags
 
 
 @compiled()

@@ -174,6 +174,12 @@ def reshape(source: Window, shape: Shape) -> Window:
     return replace(source, shape=shape, strides=strides)
 
 
+def item(source: Window, index: int) -> Window:
+    """A window on one entry along the first axis."""
+    address = source.address + index * source.strides[0]
+    return replace(source, address=address, shape=source.shape[1:], strides=source.strides[1:])
+
+
 def copy(destination: Window, source: Window) -> None:
     """``destination[...] = source``, cast and broadcast, on the stream of either."""
     if not (_has_whole_elements(source) and _has_whole_elements(destination)):

@@ -52,6 +52,7 @@ __all__ = [
     "gram",
     "grid_normals",
     "linreg_pass",
+    "linreg_steps",
     "measure",
     "moveaxis",
     "native",
@@ -219,3 +220,29 @@ def linreg_pass(
         partials, w, l1, l2, learning_rate or 0.0, is_step, out, _NO_LOSS if loss is None else loss
     )
     _float_status.report(flags, "linreg_pass")
+
+
+def linreg_steps(
+    X: Array,
+    y: Array,
+    points: Array,
+    sample_weight: Array | None,
+    x_offset: Array | None,
+    *,
+    l1: float,
+    l2: float,
+    learning_rate: float,
+    losses: Array,
+) -> None:
+    """See the contract in `vecprod_gpu.backends`."""
+    if _sums.is_small(X, points.shape[-1]):
+        weights = None if sample_weight is None else frozen(sample_weight)
+        offset = None if x_offset is None else frozen(x_offset)
+        flags = _sums.small_steps(
+            frozen(X), frozen(y), weights, offset, points, l1, l2, learning_rate, losses
+        )
+        _float_status.report(flags, "linreg_pass")
+        return
+    how = {"l1": l1, "l2": l2, "learning_rate": learning_rate}
+    for t, loss in enumerate(losses):
+        linreg_pass(X, y, points[t], sample_weight, x_offset, out=points[t + 1], loss=loss, **how)

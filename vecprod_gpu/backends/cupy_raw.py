@@ -40,6 +40,7 @@ __all__ = [
     "gram",
     "grid_normals",
     "linreg_pass",
+    "linreg_steps",
     "measure",
     "moveaxis",
     "native",
@@ -243,6 +244,10 @@ class _CupyLauncher:
         return _cupy().asnumpy(native)  # type: ignore[no-any-return]
 
     @staticmethod
+    def item(native: Any, index: int) -> Any:
+        return native[index]
+
+    @staticmethod
     def stable_order(keys: Any) -> Any:
         return _cupy().argsort(keys, axis=None, kind="stable")
 
@@ -280,3 +285,4 @@ vecdot = partial(products.vecdot, _LAUNCHER)
 gram = partial(moments.gram, _LAUNCHER)
 co_moments = partial(moments.co_moments, _LAUNCHER)
 linreg_pass = partial(linreg.linreg_pass, _LAUNCHER)
+linreg_steps = partial(linreg.linreg_steps, _LAUNCHER)

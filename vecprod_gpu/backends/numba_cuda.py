@@ -36,6 +36,7 @@ __all__ = [
     "gram",
     "grid_normals",
     "linreg_pass",
+    "linreg_steps",
     "measure",
     "moveaxis",
     "native",
@@ -176,6 +177,7 @@ class _NumbaLauncher:
     overlaps = staticmethod(overlaps)
     to_device = staticmethod(_windows.to_device)
     to_host = staticmethod(_windows.to_host)
+    item = staticmethod(_windows.item)
     stable_order = staticmethod(_windows.stable_order)
 
     @property
@@ -212,3 +214,4 @@ vecdot = partial(products.vecdot, _LAUNCHER)
 gram = partial(moments.gram, _LAUNCHER)
 co_moments = partial(moments.co_moments, _LAUNCHER)
 linreg_pass = partial(linreg.linreg_pass, _LAUNCHER)
+linreg_steps = partial(linreg.linreg_steps, _LAUNCHER)

@@ -40,6 +40,7 @@ __all__ = [
     "gram",
     "grid_normals",
     "linreg_pass",
+    "linreg_steps",
     "measure",
     "moveaxis",
     "native",
@@ -132,6 +133,24 @@ def linreg_pass(
         out[...] = gradient
     else:
         out[...] = soft_threshold(w - learning_rate * gradient, learning_rate * l1)
+
+
+def linreg_steps(
+    X: Array,
+    y: Array,
+    points: Array,
+    sample_weight: Array | None,
+    x_offset: Array | None,
+    *,
+    l1: float,
+    l2: float,
+    learning_rate: float,
+    losses: Array,
+) -> None:
+    """See the contract in `vecprod_gpu.backends`."""
+    how = {"l1": l1, "l2": l2, "learning_rate": learning_rate}
+    for t, loss in enumerate(losses):
+        linreg_pass(X, y, points[t], sample_weight, x_offset, out=points[t + 1], loss=loss, **how)
 
 
 def soft_threshold(w: Array, threshold: float) -> Array:

@@ -1,6 +1,6 @@
 """Fits of all points of a grid on all training sets, from their co-moments."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ Block = tuple[Host, Host]
 
 BLOCK_NUMBERS = 1 << 17  # coefficients at once: they stay in the cache from the fit to the score
 MATRIX_NUMBERS = 1 << 23  # of matrices that are factorised at once
-STEPS_AT_ONCE = 256
+STEP_NUMBERS = 1 << 20  # objectives that descents with L1 write down on the way
 GAP = 1e-12  # of coordinate descent, whose sweeps over co-moments are cheap
 
 
@@ -72,15 +72,17 @@ class Training:
     @cached_property
     def largest(self) -> Host:
         """The largest eigenvalue of each, ``(F,)``."""
-        return np.linalg.eigvalsh(self.quadratic.hessian)[:, -1]
+        largest: Host = np.maximum(self.spectrum.eigenvalues[:, -1], 0.0)
+        return largest
 
     def rates(self, grid: Grid, split: int) -> Host:
         """Learning rates ``(l2, learning_rate)`` of a split; those that run away brought to the bound."""
-        curvature = np.maximum(self.largest[split], 0.0) + grid.l2[:, np.newaxis]
+        curvature = self.largest[split] + grid.l2[:, np.newaxis]
         automatic = np.divide(1.0, curvature, out=np.ones_like(curvature), where=curvature > 0)
         rates = np.where(np.isnan(grid.learning_rate), automatic, grid.learning_rate)
         with np.errstate(divide="ignore"):
-            return np.minimum(rates, 2 / curvature)
+            stable: Host = np.minimum(rates, 2 / curvature)
+        return stable
 
 
 def runs_away(largest: Host, grid: Grid) -> Host:
@@ -95,7 +97,7 @@ def runs_away(largest: Host, grid: Grid) -> Host:
 
 @dataclass(frozen=True)
 class EigenSteps:
-    """Descents without L1 in closed form: ``(1 - (1 - η λ)**t) / λ`` along each eigenvector of curvature λ."""
+    """Descents without L1 in closed form: ``(1 - (1 - η λ)**t) / λ`` along an eigenvector of curvature λ."""
 
     training: Training
     grid: Grid
@@ -130,19 +132,24 @@ class ClosedForms:
 
     def __init__(self, training: Training, grid: Grid, solver: str) -> None:
         self._training, self._grid = training, grid
-        self.factored = np.zeros((len(training.eigenvalues), len(grid.l2)), bool)
+        self._factored = np.zeros((len(training.eigenvalues), len(grid.l2)), bool)
         if solver == "auto":
-            self.factored = self._is_unsafe()
+            self._factored = self._is_unsafe()
         elif solver == "cholesky":
-            self.factored[...] = True
-        self._coef = np.empty((*self.factored.shape, *training.quadratic.linear.shape[1:]))
-        if self.factored.any():
+            self._factored[...] = True
+        self._coef = np.empty((*self._factored.shape, *training.quadratic.linear.shape[1:]))
+        if self._factored.any():
             self._factorise(solver)
 
-    def families(self) -> list[Candidates]:
+    def basis(self, split: int) -> None:
+        """None: in original units nothing is lost of small columns beside large ones."""
+
+    def blocks(self, split: int) -> Iterator[Block]:
         """Those by eigenvectors, and those by factors."""
-        spectral = _Listed(self._by_eigenvectors, self._training.spectrum.eigenvectors)
-        return [spectral, _Listed(self._by_factors)] if self.factored.any() else [spectral]
+        numbers = self._grid.numbers[self._grid.l1 == 0, :, 0, 0]
+        for chosen, coef in (self._by_eigenvectors(split), self._by_factors(split)):
+            for same in numbers[:, chosen]:
+                yield same, coef
 
     def _is_unsafe(self) -> Host:
         """Where the unscaled matrix is so badly conditioned that scaling it first may save digits."""
@@ -152,11 +159,11 @@ class ClosedForms:
         return unsafe
 
     def _factorise(self, solver: str) -> None:
-        """Solve what is `factored`, and leave to the eigenvectors what depends on too few digits."""
+        """Solve what is to be factored, and leave to the eigenvectors what depends on too few digits."""
         quadratic, l2 = self._training.quadratic, self._grid.l2
         d = quadratic.hessian.shape[1]
         solve = _dispatch.host().solve_positive
-        pairs = np.argwhere(self.factored)
+        pairs = np.argwhere(self._factored)
         at_once = max(1, MATRIX_NUMBERS // d**2)
         for some in np.split(pairs, range(at_once, len(pairs), at_once)):
             split, model = some.T
@@ -173,29 +180,22 @@ class ClosedForms:
                 )
             self._coef[split, model] = coef
             if solver == "auto":
-                self.factored[split, model] = condition <= WORST_CONDITION
+                self._factored[split, model] = condition <= WORST_CONDITION
 
-    def _by_eigenvectors(self, split: int) -> Iterator[Block]:
-        left = ~self.factored[split]
-        curvature = self._training.eigenvalues[split][:, np.newaxis] + self._grid.l2[left]
-        coef = _quotient(self._training.along[split].T[:, :, np.newaxis], curvature)
-        for same in self._numbers():
-            yield same[left], coef
+    def _by_eigenvectors(self, split: int) -> Block:
+        left = np.flatnonzero(~self._factored[split])
+        training, l2 = self._training, self._grid.l2[left]
+        curvature = training.eigenvalues[split][:, np.newaxis] + l2
+        coef = _quotient(training.along[split].T[:, :, np.newaxis], curvature)
+        return left, training.spectrum.eigenvectors[split] @ coef
 
-    def _by_factors(self, split: int) -> Iterator[Block]:
-        there = self.factored[split]
-        coef = np.ascontiguousarray(self._coef[split, there].transpose(2, 1, 0))
-        for same in self._numbers():
-            yield same[there], coef
-
-    def _numbers(self) -> Host:
-        """Numbers of the points, a row for each l1 that is 0."""
-        numbers: Host = self._grid.numbers[self._grid.l1 == 0, :, 0, 0]
-        return numbers
+    def _by_factors(self, split: int) -> Block:
+        there = np.flatnonzero(self._factored[split])
+        return there, np.ascontiguousarray(self._coef[split, there].transpose(2, 1, 0))
 
 
 def coordinate_paths(training: Training, grid: Grid, is_in: Host) -> Candidates:
-    """Elastic nets of the l1 that are in, by coordinate descent, from the strongest penalty to the weakest."""
+    """Elastic nets of the l1 that are in, by coordinate descent from the strongest penalty on."""
     quadratic = training.quadratic
     splits, d, k = quadratic.linear.shape
     numbers = grid.numbers[is_in][:, :, 0]
@@ -221,7 +221,7 @@ def coordinate_paths(training: Training, grid: Grid, is_in: Host) -> Candidates:
             )
             coef[:, target] = w
         found.append((numbers[:, :, iteration].ravel()[order], coef))
-    return _Listed(lambda split: ((points, coef[split]) for points, coef in found))
+    return _Listed(found)
 
 
 @dataclass(frozen=True)
@@ -243,12 +243,13 @@ class ProximalSteps:
         l1, l2, rate = (np.tile(one, k) for one in self._models(split, is_in))
         c = np.ascontiguousarray(np.repeat(quadratic.linear[split], len(numbers), axis=1))[np.newaxis]
         w = np.zeros_like(c)
+        at_once = max(1, STEP_NUMBERS // w.shape[2])
         taken = 0
         for iteration in np.argsort(grid.max_iter, kind="stable").tolist():
             steps = int(grid.max_iter[iteration]) - taken
             taken += steps
             while steps:
-                count = min(steps, STEPS_AT_ONCE)
+                count = min(steps, at_once)
                 values, norms = np.empty((2, count, 1, w.shape[2]))
                 _dispatch.host().proximal_descent(
                     quadratic.hessian[split][np.newaxis],
@@ -274,18 +275,16 @@ class ProximalSteps:
 
 @dataclass(frozen=True)
 class _Listed:
-    """Fits that a function gives for each split."""
+    """Fits of all splits: numbers of m points, and coefficients ``(F, k, d, m)``."""
 
-    of_split: Callable[[int], Iterator[Block]]
-    bases: Host | None = None
+    found: list[Block]
 
-    def basis(self, split: int) -> Host | None:
-        """The columns in which the coefficients are given."""
-        return None if self.bases is None else self.bases[split]
+    def basis(self, split: int) -> None:
+        """None: the coefficients are plain."""
 
     def blocks(self, split: int) -> Iterator[Block]:
-        """What the function gives."""
-        return self.of_split(split)
+        """Those of one split."""
+        return ((points, coef[split]) for points, coef in self.found)
 
 
 def _quotient(a: Host, b: Host) -> Host:

@@ -18,6 +18,7 @@ from .moments import CoMoments, MomentSums
 
 Host = np.ndarray[Any, Any]
 
+
 @dataclass(frozen=True)
 class Split:
     """The rows of one fit; `train` is None where they are all those that are not in `test`."""
@@ -54,9 +55,16 @@ class Reader:
     def moments(self, part: Part) -> CoMoments:
         """The co-moments of a part, in one read of it."""
         try:
-            return reduce(CoMoments.merge, (CoMoments.from_rows(block) for block in self.blocks(part)))
+            return reduce(CoMoments.merge, map(_moments, self.blocks(part)))
         except NotFiniteError:
             self.rows.raise_for_not_finite()  # counts the rows from the first one of X
+
+
+def _moments(rows: Rows) -> CoMoments:
+    """The co-moments of some rows, which then need not stay in memory."""
+    moments = CoMoments.from_rows(rows)
+    rows.release()
+    return moments
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ class Folds:
     @classmethod
     def read(cls, cv: Any, random_state: Any, rows: Rows) -> "Folds":
         """From a number of folds, an object with ``split(X, y)``, or pairs of indices."""
-        if isinstance(cv, bool) or isinstance(cv, str) or cv is None:
+        if isinstance(cv, bool | str) or cv is None:
             raise DTypeError(f"cv must be a number of folds, a splitter or pairs of indices, not {cv!r}")
         try:
             count = operator.index(cv)
@@ -110,14 +118,14 @@ class Folds:
     @classmethod
     def _of_splitter(cls, cv: Any, random_state: Any, rows: Rows) -> "Folds":
         if random_state is not None:
-            raise ArgumentError("random_state shuffles the rows of a number of folds; give it to the splitter")
+            raise ArgumentError("random_state goes with a number of folds; a splitter has its own")
         splits = [_split(i, pair, rows.n) for i, pair in enumerate(_pairs(cv, rows))]
         if not splits:
             raise ArgumentError("cv holds no split; needed is at least one pair (train, test)")
         held_out = np.zeros(rows.n, np.int64)
         for split in splits:
             held_out[split.test] += 1
-        rows_held_out = sum(_length(split.test) for split in splits)
+        rows_held_out = sum(length(split.test) for split in splits)
         is_partition = (
             len(splits) > 1
             and all(split.train is None for split in splits)
@@ -203,7 +211,7 @@ def _generator(random_state: Any) -> Any:
     if hasattr(random_state, "shuffle"):
         return random_state
     seed = _checks.count("random_state", random_state, minimum=0)
-    return np.random.RandomState(seed)  # noqa: NPY002
+    return np.random.RandomState(seed)
 
 
 def _pairs(cv: Any, rows: Rows) -> Iterable[Any]:
@@ -268,5 +276,6 @@ def _rest(split: Split, n: int) -> Part:
     return _as_slice(np.flatnonzero(is_fitted))
 
 
-def _length(part: Part) -> int:
+def length(part: Part) -> int:
+    """How many rows a part has."""
     return part.stop - part.start if isinstance(part, slice) else len(part)

@@ -19,12 +19,14 @@ Host = np.ndarray[Any, Any]
 Scorer = Callable[[Host, Host], float]
 
 PREDICTION_BYTES = 1 << 27  # of one test set by several models
+SERIAL_PRODUCT = 1 << 18  # multiplications: OpenBLAS wakes threads for more, which wait for each other
+LEAST_COLUMNS = 64
 ROUNDING = 16 * float(np.finfo(np.float64).eps)  # of a mean, by which a constant target seems to vary
 
 
 @dataclass(frozen=True)
 class ErrorForm:
-    """``e(w) = (w - o)ᵀ A (w - o) - 2 gᵀ (w - o) + e(o)``: the mean squared error of k targets on one test set.
+    """Mean squared errors of k targets on a test set: ``(w - o)ᵀ A (w - o) - 2 gᵀ (w - o) + e``.
 
     The intercept that belongs to w is that of the training set.
 
@@ -46,7 +48,7 @@ class ErrorForm:
         """The errors ``(k, m)`` of coefficients ``(k, d, m)``."""
         if self.origin is not None:
             coef = coef - self.origin[:, :, np.newaxis]
-        slope = self.matrix @ coef
+        slope = _product(self.matrix, coef)
         slope -= 2 * self.linear[:, :, np.newaxis]
         errors: Host = np.einsum("kdm,kdm->km", slope, coef)
         errors += self.constant[:, np.newaxis]
@@ -62,6 +64,18 @@ class ErrorForm:
             linear=self.linear @ basis,
             origin=None if self.origin is None else self.origin @ basis,
         )
+
+
+def _product(matrix: Host, coef: Host) -> Host:
+    """``matrix @ coef``, in parts for which no threads are started, where it is small."""
+    columns = SERIAL_PRODUCT // matrix.size
+    if columns < LEAST_COLUMNS:
+        return matrix @ coef
+    product = np.empty_like(coef)
+    for first in range(0, coef.shape[2], columns):
+        some = slice(first, first + columns)
+        np.matmul(matrix, coef[:, :, some], out=product[:, :, some])
+    return product
 
 
 @dataclass(frozen=True)
@@ -103,7 +117,7 @@ class TestSets:
         )
 
     def r2(self, split: int, errors: Host) -> Host:
-        """Coefficients of determination ``(k, m)``; of a constant target 1 where it is met exactly, else 0."""
+        """Coefficients of determination ``(k, m)``; of a constant target 1 if met exactly, else 0."""
         rounding = np.square(ROUNDING * self.mean[split])[:, np.newaxis]
         spread = self.spread[split][:, np.newaxis]
         is_constant = np.broadcast_to(spread <= rounding, errors.shape)
@@ -151,7 +165,7 @@ def errors_of_split(
         for family in families:
             local = refined.in_basis(family.basis(split))
             for points, coef in family.blocks(split):
-                np.copyto(errors, _spread_out(local.at(coef), points, errors), where=is_near)
+                errors[:, points] = np.where(is_near[:, points], local.at(coef), errors[:, points])
     return errors
 
 
@@ -183,7 +197,7 @@ def callable_scores(
     reader: Reader,
 ) -> Host:
     """Scores ``(size,)`` of all points by the caller's function, on predictions for the test set."""
-    blocks = [_centred(block, train, split) + (block.y,) for block in reader.blocks(held_out)]
+    blocks = [(*_centred(block, train, split), block.y) for block in reader.blocks(held_out)]
     X, y = np.concatenate([block[0] for block in blocks]), np.concatenate([on_host(b[2]) for b in blocks])
     scores = np.full(size, np.nan)
     at_once = max(1, PREDICTION_BYTES // (8 * y.size))

@@ -97,6 +97,9 @@ class Launcher(Protocol):
     def to_host(self, native: Any) -> np.ndarray[Any, Any]:
         """Copy on the host, which waits for the current stream."""
 
+    def item(self, native: Any, index: int) -> Any:
+        """A view of one entry along the first axis."""
+
     def stable_order(self, keys: Any) -> Any:
         """Native int64 indices, counted in C order, that sort a contiguous array of integers, stably."""
 

@@ -91,6 +91,27 @@ def linreg_pass(
     )
 
 
+def linreg_steps(
+    launcher: Launcher,
+    X: Any,
+    y: Any,
+    points: Any,
+    sample_weight: Any | None,
+    x_offset: Any | None,
+    *,
+    l1: float,
+    l2: float,
+    learning_rate: float,
+    losses: Any,
+) -> None:
+    """One pass after another on the stream, as the contract of `vecprod_gpu.backends` says."""
+    how = {"l1": l1, "l2": l2, "learning_rate": learning_rate}
+    X = with_whole_strides(launcher, X)
+    for t in range(losses.shape[0]):
+        w, out, loss = launcher.item(points, t), launcher.item(points, t + 1), launcher.item(losses, t)
+        linreg_pass(launcher, X, y, w, sample_weight, x_offset, out=out, loss=loss, **how)
+
+
 @dataclass(frozen=True)
 class LinregGeometry:
     """How `linreg_partials` cuts one problem; the kernels derive the rest from the same numbers.
