@@ -27,6 +27,7 @@ def optimised(function, signature, cc):
 
 def signature(kernel, stored, other):
     scalars, others, doubles, numbers = stored[::1], other[::1], types.float64[::1], types.int64[::1]
+    widest = types.complex128[::1] if isinstance(other, types.Complex) else doubles
     i, d, axes = types.int64, types.float64, types.UniTuple(types.int64, 3)
     signatures = {
         "batched_outer": (scalars,) * 3 + (i,) * 8 + (other,) * 2,
@@ -36,6 +37,8 @@ def signature(kernel, stored, other):
         "face_normals": (scalars, others, scalars, numbers) + (i,) * 8,
         "vertex_normals": (scalars, others, numbers, scalars, numbers) + (i,) * 7,
         "grid_normals": (scalars, others, scalars) + (i,) * 6 + (d,),
+        "co_moment_partials": (scalars, scalars, others, widest) + (i,) * 13,
+        "co_moment_finish": (widest, doubles, others, others) + (i,) * 6 + (d,),
         "linreg_partials": (scalars, others, others, others, others, doubles) + (i,) * 11,
         "linreg_finish": (doubles, others, others, doubles) + (i,) * 3 + (d,) * 3 + (i,) * 2,
         "strided_copy": (scalars, others, i, axes, i, axes, i, axes),
@@ -59,6 +62,7 @@ for target in targets:
 
 GENERATIONS = ("7.5", "8.0", "9.0", "10.0", "12.0")
 PRODUCTS = [("outer", "batched_outer"), ("cross", "cross_contiguous"), ("cross", "cross_strided")]
+CO_MOMENTS = [("comoments", "co_moment_partials"), ("comoments", "co_moment_finish")]
 REGRESSION = [("linreg", "linreg_partials"), ("linreg", "linreg_finish")]
 
 REAL = ("float16", "float32", "float64")
@@ -153,6 +157,25 @@ def test_regression_compiles_for_every_generation(kernel, generation, stored, su
     assert_well_formed(ptx)
     if kernel[1] == "linreg_partials":
         assert f"fma.rn.f{summing[5:]}" in instructions(ptx)
+
+
+@pytest.mark.parametrize(
+    ("generation", "stored", "summing"),
+    [
+        ("7.5", "float16", "float32"),
+        ("9.0", "float32", "float64"),
+        ("12.0", "complex64", "complex128"),
+    ],
+)
+@pytest.mark.parametrize("kernel", CO_MOMENTS, ids=lambda kernel: kernel[1])
+def test_co_moments_stay_in_registers(kernel, generation, stored, summing):
+    """From the oldest generation to the newest, each with another pair of types: they take seconds."""
+    (ptx,) = compiled(kernel, stored, summing, generations=(generation,), linked=True)
+    assert f".target sm_{generation.replace('.', '')}" in ptx
+    assert_well_formed(ptx)
+    if kernel[1] == "co_moment_partials":
+        width = {"complex128": "64"}.get(summing, summing[-2:])
+        assert f"fma.rn.f{width}" in instructions(ptx)
 
 
 @pytest.mark.parametrize("stored", ["float64", "complex64"])
