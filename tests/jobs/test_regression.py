@@ -2,6 +2,7 @@
 
 import json
 import platform
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 import vecprod_gpu as vp
 from tests.jobs.tables import FORMATS, header, load, save
-from vecprod_gpu.jobs import results
+from vecprod_gpu.jobs import progress, results, run
 
 TIGHT = ["--tol", "1e-12", "--max-iter", "20000"]
 CLOSE = {"rtol": 1e-8, "atol": 1e-8}
@@ -79,12 +80,13 @@ def test_the_model_file_has_the_documented_fields(houses, job):
     job(
         *("fit", "houses.csv", "--target", "price", "--sample-weight", "weight"),
         *("--l1", 0.01, "--l2", 0.5, "--learning-rate", 0.05, "--max-iter", 5000, "--tol", 1e-9),
+        *("--solver", "comoments"),
         *("--backend", "reference", "-o", "model.json"),
     )
     fitted = model()
     expected = vp.linreg_fit(
         houses[:, :2], houses[:, 2], sample_weight=houses[:, 3],
-        l1=0.01, l2=0.5, learning_rate=0.05, max_iter=5000, tol=1e-9,
+        l1=0.01, l2=0.5, learning_rate=0.05, max_iter=5000, tol=1e-9, solver="comoments",
     )  # fmt: skip
     assert abs(datetime.now(UTC) - datetime.fromisoformat(fitted.pop("created"))) < timedelta(minutes=5)
     np.testing.assert_allclose(fitted.pop("coef"), [expected.coef], **CLOSE)
@@ -98,13 +100,15 @@ def test_the_model_file_has_the_documented_fields(houses, job):
         "dtype": "float64",
         "penalties": {"l1": 0.01, "l2": 0.5},
         "fit": {
-            "solver": "proximal gradient descent",
+            "solver": "comoments",
+            "reason": "it was asked for",
             "learning_rate": 0.05,
             "max_iter": 5000,
             "tol": 1e-9,
             "fit_intercept": True,
             "iterations": expected.n_iter,
             "converged": True,
+            "rank": None,
             "backend": "reference",
         },
         "data": {
@@ -120,6 +124,82 @@ def test_the_model_file_has_the_documented_fields(houses, job):
             "python": platform.python_version(),
         },
     }
+
+
+@pytest.mark.parametrize("solver", ["auto", "gd", "comoments", "sgd", "cd", "cholesky", "eigh", "svd"])
+def test_every_solver_finds_least_squares(solver, houses, job):
+    # Of 60 rows each epoch of sgd is one batch, so that it converges as descent does.
+    job(
+        *("fit", "houses.csv", "--target", "price", "--columns", "rooms,age", "--l2", 0.1, *TIGHT),
+        *("--solver", solver, "-o", "model.json"),
+    )
+    fitted = model()
+    holds(fitted, *least_squares(houses[:, :2], houses[:, 2], l2=0.1))
+    how = fitted["fit"]
+    assert how["solver"] == ("cholesky" if solver == "auto" else solver)
+    assert ("condition" if solver == "auto" else "asked for") in how["reason"]
+    assert (how["learning_rate"] is None) == (how["solver"] in ("cd", "cholesky", "eigh", "svd"))
+    assert (how["iterations"] == 0) == (how["solver"] in ("cholesky", "eigh", "svd"))
+    assert how["rank"] == (2 if solver in ("eigh", "svd") else None)
+    assert how["converged"] is True
+    predictions = houses[:, :2] @ fitted["coef"][0] + fitted["intercept"][0]
+    loss = np.mean((predictions - houses[:, 2]) ** 2) / 2 + 0.05 * np.sum(np.square(fitted["coef"]))
+    np.testing.assert_allclose(how["loss"], [loss], **CLOSE)
+
+
+def test_dependent_columns_are_told_of(houses, command):
+    np.save("twice.npy", houses[:, [0, 1, 0]])
+    np.save("price.npy", houses[:, 2])
+    status, _, err = command("fit", "twice.npy", "--target", "price.npy", "-o", "model.json")
+    assert status == 0
+    assert err.startswith("vecprod: warning: X has 3 columns, but only 2 are independent")
+    assert err.count("\n") == 1
+    fitted = model()
+    assert fitted["fit"]["rank"] == 2
+    coef, intercept = least_squares(houses[:, :2], houses[:, 2])
+    holds(fitted, np.array([coef[0] / 2, coef[1], coef[0] / 2]), intercept)  # of least norm
+
+
+def test_a_seed_repeats_sgd(folder, job, rng):
+    np.save("t.npy", rng.normal(size=(700, 3)))  # of several batches
+    fits = []
+    for seed in (1, 1, 2):
+        job(
+            *("fit", "t.npy", "--target", "2", "--solver", "sgd", "--seed", seed, "--max-iter", 3),
+            *("--tol", 0.9, "--force", "-o", "model.json"),
+        )
+        fits.append(model()["coef"])
+    assert fits[0] == fits[1] != fits[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--solver", "gd"], ("fitting", 20000)),
+        (["--solver", "sgd"], ("fitting", 20000)),
+        (["--solver", "cholesky"], ("fitting", None)),
+        (["--solver", "auto"], ("fitting", None)),
+        (["--l2", "0,1", "--cv", "4"], ("trying 2 points in 4 folds", None)),
+    ],
+)
+def test_the_bar_counts_the_steps_of_descents(arguments, expected, houses, job, monkeypatch):
+    stages: list[list] = []
+
+    class Recorder(progress.Bar):
+        def stage(self, description, total=None):
+            stages.append([description, total, 0])
+
+        def advance(self, units):
+            stages[-1][2] += units
+
+    monkeypatch.setattr(run, "progress_bar", lambda: nullcontext(Recorder()))
+    job("fit", "houses.csv", "--target", "price", *TIGHT, *arguments, "-o", "model.json")
+    description, total, steps = stages[1]
+    assert (description, total) == expected
+    how = model()["fit"]
+    # Whoever only watches has no say in what fits.
+    assert how["solver"] == (arguments[1] if arguments[1] in ("gd", "sgd") else how["solver"])
+    assert steps == (how["iterations"] if total else 0)
 
 
 def test_no_intercept(houses, job):
@@ -278,24 +358,32 @@ def test_the_report_of_a_fit(houses, job):
     }
     line = job(*arguments)
     assert line.count("\n") == 1
-    assert f"model.json {report['fit']['iterations']} steps, loss " in line
+    assert "model.json by cholesky, loss " in line
+    line = job(*arguments, "--solver", "gd", "--tol", 0.1)
+    assert f"model.json by gd in {model()['fit']['iterations']} steps, loss " in line
 
 
 @pytest.mark.parametrize(
     ("arguments", "advice"),
     [
-        (["--max-iter", "2"], "no convergence within 2 steps; give more --max-iter or a larger --tol"),
-        (["--max-iter", "3", "--learning-rate", "9"], "3 steps; give a smaller --learning-rate"),
+        (["2", "gd"], "no convergence within 2 steps; give more --max-iter or a larger --tol"),
+        (["2", "comoments"], "no convergence within 2 steps; give more --max-iter or a larger --tol"),
+        (["1", "cd"], "no convergence within 1 sweeps; give more --max-iter or a larger --tol"),
+        (["2", "sgd"], "no convergence within 2 epochs; give a smaller --learning-rate, more --max-iter or"),
     ],
 )
 def test_a_fit_that_does_not_converge_says_so(arguments, advice, houses, command):
-    status, _, err = command("fit", "houses.csv", "--target", "price", *arguments, "-o", "model.json")
+    steps, solver = arguments
+    status, _, err = command(
+        *("fit", "houses.csv", "--target", "price", "--max-iter", steps, "--solver", solver),
+        *("--l1", "0.01" if solver == "cd" else "0", "-o", "model.json"),
+    )
     assert status == 0
     assert err.count("\n") == 1
     assert err.startswith("vecprod: warning: ")
     assert advice in err
     assert model()["fit"]["converged"] is False
-    assert model()["fit"]["iterations"] == int(arguments[1])
+    assert model()["fit"]["iterations"] == int(steps)
 
 
 class TestRefusals:
@@ -336,14 +424,34 @@ class TestRefusals:
             (["houses.csv", "--target", "2", "--columns", "zoo"], ["no column 'zoo'"]),
             (
                 ["houses.csv", "--target", "2", "--learning-rate", "fast"],
-                ["--learning-rate", "'fast'", "auto"],
+                ["--learning-rate is 'fast'", "auto"],
             ),
-            (["houses.csv", "--target", "2", "--learning-rate", "-1"], ["learning_rate", "-1"]),
-            (["houses.csv", "--target", "2", "--learning-rate", "1e9"], ["houses.csv diverged", "smaller"]),
-            (["houses.csv", "--target", "2", "--l1", "-1"], ["l1", "-1"]),
+            (
+                ["houses.csv", "--target", "2", "--learning-rate", "-1"],
+                ["--learning-rate is '-1'", "above 0"],
+            ),
+            (
+                ["houses.csv", "--target", "2", "--learning-rate", "1e9"],
+                ["diverges at learning_rate 1e+09", "largest stable one is 1.", "X is houses.csv"],
+            ),
+            (
+                ["houses.csv", "--target", "2", "--learning-rate", "9", "--solver", "gd"],
+                ["diverges at learning_rate 9", "largest stable one is 1.", "X is houses.csv"],
+            ),
+            (
+                ["twice.npy", "--target", "price.npy", "--solver", "cholesky"],
+                ["depend on each other", "X is twice.npy"],
+            ),
+            (["huge.npy", "--target", "2"], ["sums of squares", "overflow", "X is huge.npy"]),
+            (["small.npy", "--target", "2"], ["the coefficients are too large for float16"]),
+            (["houses.csv", "--target", "2", "--solver", "magic"], ["--solver is 'magic'", "auto, gd, "]),
+            (["houses.csv", "--target", "2", "--solver", "svd", "--l1", "1"], ["l1 must be 0", "svd"]),
+            (["houses.csv", "--target", "2", "--seed", "1"], ["--seed is 1", "--cv", "--solver sgd"]),
+            (["houses.csv", "--target", "2", "--solver", "sgd", "--seed", "-1"], ["--seed is -1", "0 to 42"]),
+            (["houses.csv", "--target", "2", "--l1", "-1"], ["--l1 is '-1'", "0 or more"]),
             (["houses.csv", "--target", "2", "--tol", "nan"], ["tol", "nan"]),
-            (["houses.csv", "--target", "2", "--max-iter", "-1"], ["max_iter", "-1"]),
-            (["houses.csv", "--target", "2", "--max-iter", "many"], ["--max-iter"]),
+            (["houses.csv", "--target", "2", "--max-iter", "-1"], ["--max-iter is '-1'"]),
+            (["houses.csv", "--target", "2", "--max-iter", "many"], ["--max-iter is 'many'", "whole"]),
             (["houses.csv", "--target", "2", "--sample-weight", "zoo"], ["no column 'zoo'"]),
             (["houses.csv", "--target", "2", "--sample-weight", "short.npy"], ["short.npy has 3 rows"]),
             (
@@ -364,6 +472,10 @@ class TestRefusals:
         ],
     )
     def test_of_a_fit(self, arguments, fragments, houses, folder, refused):
+        np.save("twice.npy", houses[:, [0, 1, 0]])
+        np.save("price.npy", houses[:, 2])
+        np.save("huge.npy", houses * 1e200)
+        np.save("small.npy", (houses * [1e-4, 1e-4, 1e3, 1]).astype(np.float16))
         np.save("short.npy", np.ones(3))
         np.save("cube.npy", np.ones((60, 2, 2)))
         np.save("complex.npy", np.ones(60, complex))

@@ -9,9 +9,15 @@ The fields of version 1::
     coef        for each target, a coefficient for each feature
     intercept   a number for each target
     dtype       in which predictions are computed: "float64", "float32" or "float16"
-    penalties   l1 and l2
-    fit         solver, learning_rate, max_iter, tol, fit_intercept; iterations, converged, loss for each
-                target (penalties included) and backend
+    penalties   l1 and l2; of a search, the best ones
+    fit         solver and the reason why it was that one; learning_rate (null where no steps of such a length
+                were taken), max_iter, tol (null with a search, which takes every step of a descent),
+                fit_intercept; iterations, converged (null where there was no tol), rank (independent columns,
+                null where that was not found out), loss for each target (penalties included) and backend
+    search      only where there was a choice: cv (folds), scoring, seed, solver (as it was asked for),
+                best_score, best_params; and lists with an entry for each point of the grid: param_l1,
+                param_l2, param_learning_rate, param_max_iter, mean_test_score, std_test_score (null where a
+                descent diverged)
     data        file, target, sample_weight; rows and columns that the model was fitted on
     versions    of vecprod-gpu, numpy and python
     created     when, in UTC
@@ -23,6 +29,7 @@ import json
 import platform
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +61,7 @@ class Model:
     intercept : (k,) ndarray
         Intercepts, of the same dtype.
     about : dict
-        The other fields of the file: penalties, fit and data.
+        The other fields of the file: penalties, fit, search and data.
     """
 
     features: Names | None
@@ -87,6 +94,14 @@ class Model:
         """Predictions for rows of features: ``(n,)`` for one target, else ``(n, k)``."""
         predictions = X @ self.coef.T + self.intercept
         return predictions[:, 0] if len(self.targets) == 1 else predictions
+
+
+def plain(numbers: Any) -> list[Any]:
+    """Numbers, or the word "auto" among them, as JSON takes them: null for those that are not finite."""
+    return [
+        None if isinstance(number, float) and not isfinite(number) else number
+        for number in np.atleast_1d(numbers).tolist()
+    ]
 
 
 def read_model(file: str) -> Model:

@@ -1,55 +1,50 @@
 """Fitting a linear model to files, and predicting from one."""
 
+import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 import vecprod_gpu as vp
 
 from ..errors import BadInputError
+from ..linreg._settings import STEPPING
 from .data import Data, Host, Input, Names
 from .files import Source
-from .model import DTYPES, Model, read_model
+from .fitting import Fitting
+from .model import DTYPES, Model, plain, read_model
 from .observations import Observations, require_finite, require_real
+from .progress import Bar
 from .results import Result, blocks_of, write
 from .run import Order, naming, tell, tell_of_array, working
+from .search import details_of, picture, search
 
-_SOLVER = "proximal gradient descent"
-
-
-@dataclass(frozen=True)
-class Descent:
-    """How a model is fitted, by the names that `vecprod_gpu.linreg_fit` gives its arguments."""
-
-    learning_rate: float | Literal["auto"]
-    max_iter: int
-    tol: float
-    l1: float
-    l2: float
-    fit_intercept: bool
+_UNITS = {"sgd": "epochs", "cd": "sweeps"}  # of the other solvers, steps
 
 
-def fit(order: Order, source: Source, target: str, sample_weight: str | None, descent: Descent) -> None:
+def fit(order: Order, source: Source, target: str, sample_weight: str | None, fitting: Fitting) -> None:
     """Fit a model to a table, and write it as JSON."""
     start = time.perf_counter()
     observations = Observations(source, target, sample_weight)
-    with working(order, observations.paths) as (stream, bar), naming(observations.files):
+    with (
+        working(order, observations.paths) as (stream, bar),
+        naming(observations.files),
+        picture(fitting.plot, order.output.path, observations.paths) as draw,
+    ):
         bar.stage(f"reading {source.file}")
         data = observations.read()
-        arrays: dict[str, Any] = {argument: part.vector() for argument, part in data.items()}
-        arrays["X"] = data["X"].values
-        bar.stage("fitting", descent.max_iter)
-        backend = vp.explain(vp.linreg_fit, **arrays).backend
-        fitted = _descend(source.file, arrays, descent, lambda *_: bar.advance(1))
-        details = _details(fitted, descent) | {"backend": backend}
+        arrays = {"X": data["X"].values} | {name: data[name].vector() for name in data if name != "X"}
+        fitted, found = _fit(arrays, fitting, bar)
+        params = found.best_params if found else fitting.grid.first
+        details = _details(fitted, fitting, params, found) | {"backend": _backend(fitted, arrays)}
+        told = {"fit": details} | ({"search": details_of(found, fitting)} if found else {})
         about = {
-            "penalties": {"l1": descent.l1, "l2": descent.l2},
-            "fit": details,
+            "penalties": {"l1": params["l1"], "l2": params["l2"]},
+            **told,
             "data": {
                 "file": source.file,
                 "target": target,
@@ -60,10 +55,16 @@ def fit(order: Order, source: Source, target: str, sample_weight: str | None, de
         }
         model = _model(fitted, data["X"].names, observations.target_names(data["y"]), about)
         stream.write(model.to_json().encode())
-    if not fitted.converged:
-        _warn_of_no_convergence(fitted)
-    summary = f"{fitted.n_iter} steps, loss {', '.join(f'{loss:.6g}' for loss in details['loss'])}"
-    tell(order, data, summary, backend, start, fit=details)
+        if found and draw:
+            # A disk that is full is to say so before the picture takes the place of an earlier one.
+            stream.flush()
+            os.fsync(stream.fileno())
+            bar.stage("drawing")
+            draw(found)
+    if details["converged"] is False:
+        _warn_of_no_convergence(fitted, searched=found is not None)
+    summary = f"{_choice_in_words(found, fitting)}by {_fit_in_words(fitted)}"
+    tell(order, data, summary, details["backend"], start, **told)
 
 
 def predict(order: Order, file: str, source: Source) -> None:
@@ -80,43 +81,93 @@ def predict(order: Order, file: str, source: Source) -> None:
     tell_of_array(order, {"X": data}, result, start, model=file)
 
 
-def _descend(
-    file: str, arrays: dict[str, Any], descent: Descent, callback: Callable[..., None]
-) -> vp.FitResult:
-    """Fit, and refuse what has run away to infinity."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of overflow, which the loss tells as well
-        fitted = vp.linreg_fit(**arrays, **asdict(descent), callback=callback)
-    if not np.isfinite(fitted.loss_history[-1]).all():
-        raise BadInputError(f"the fit of {file} diverged; give a smaller --learning-rate")
-    return fitted
+def _fit(arrays: dict[str, Any], fitting: Fitting, bar: Bar) -> tuple[vp.FitResult, vp.SearchResult | None]:
+    """The fit, of the best point where there is a choice, and then the search as well."""
+    if fitting.cv is not None:
+        bar.stage(f"trying {fitting.grid.size} points in {fitting.cv} folds")
+        found = search(arrays, fitting)
+        return found.fit, found
+    # To any other solver a callback would show no steps, or make it take some for the sake of showing them.
+    takes_steps = fitting.solver in STEPPING
+    bar.stage("fitting", fitting.grid.first["max_iter"] if takes_steps else None)
+    fitted = vp.linreg_fit(
+        **arrays,
+        **fitting.grid.first,
+        solver=fitting.solver,  # type: ignore[arg-type]
+        tol=fitting.tol,
+        fit_intercept=fitting.fit_intercept,
+        random_state=fitting.seed,
+        callback=(lambda *_: bar.advance(1)) if takes_steps else None,
+    )
+    return fitted, None
 
 
-def _details(fitted: vp.FitResult, descent: Descent) -> dict[str, Any]:
+def _backend(fitted: vp.FitResult, arrays: dict[str, Any]) -> str:
+    """Where the data were read; singular values are left to NumPy."""
+    if fitted.solver == "svd":
+        return "reference"
+    return vp.explain(vp.linreg_fit, **arrays, solver=fitted.solver).backend
+
+
+def _details(
+    fitted: vp.FitResult, fitting: Fitting, params: dict[str, Any], found: vp.SearchResult | None
+) -> dict[str, Any]:
     """How the fit went, as the model file and the report tell of it."""
+    takes_all_steps = found is not None and fitted.solver == "comoments"
     return {
-        "solver": _SOLVER,
+        "solver": fitted.solver,
+        "reason": found.reason if found else fitted.reason,
         "learning_rate": fitted.learning_rate,
-        "max_iter": descent.max_iter,
-        "tol": descent.tol,
-        "fit_intercept": descent.fit_intercept,
+        "max_iter": params["max_iter"],
+        "tol": None if found else fitting.tol,
+        "fit_intercept": fitting.fit_intercept,
         "iterations": fitted.n_iter,
-        "converged": fitted.converged,
-        "loss": np.atleast_1d(fitted.loss_history[-1]).tolist(),
+        "converged": None if takes_all_steps else fitted.converged,
+        "rank": fitted.rank,
+        "loss": plain(fitted.loss),
     }
+
+
+def _choice_in_words(found: vp.SearchResult | None, fitting: Fitting) -> str:
+    """How the search went."""
+    if found is None:
+        return ""
+    scores = f"{fitting.scoring} {found.best_score:.6g} in {found.n_splits} folds"
+    varied = [name for name, values in vars(fitting.grid).items() if len(values) > 1]
+    if not varied:
+        return f"{scores}, "
+    best = ", ".join(f"{name} {_short(found.best_params[name])}" for name in varied)
+    return f"{scores} with {best}, best of {fitting.grid.size}, "
+
+
+def _fit_in_words(fitted: vp.FitResult) -> str:
+    """How the fit went."""
+    steps = f" in {fitted.n_iter} {_UNITS.get(fitted.solver, 'steps')}" if fitted.n_iter else ""
+    return f"{fitted.solver}{steps}, loss {', '.join(f'{loss:.6g}' for loss in np.atleast_1d(fitted.loss))}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _model(fitted: vp.FitResult, features: Names | None, targets: Names, about: dict[str, Any]) -> Model:
     """The model file's form of a fit, with one list of coefficients for each target."""
     dtype = fitted.coef.dtype if fitted.coef.dtype in DTYPES else np.dtype(np.float64)
     coef = np.atleast_2d(fitted.coef.T).astype(dtype)
-    return Model(features, targets, coef, np.atleast_1d(fitted.intercept).astype(dtype), about)
+    intercept = np.atleast_1d(fitted.intercept).astype(dtype)
+    if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+        raise BadInputError(f"the coefficients are too large for {dtype}; scale the data, or give wider ones")
+    return Model(features, targets, coef, intercept, about)
 
 
-def _warn_of_no_convergence(fitted: vp.FitResult) -> None:
-    grew = (fitted.loss_history[-1] > fitted.loss_history[0]).any()
-    advice = "a smaller --learning-rate" if grew else "more --max-iter or a larger --tol"
-    warnings.warn(f"no convergence within {fitted.n_iter} steps; give {advice}", stacklevel=2)
+def _warn_of_no_convergence(fitted: vp.FitResult, searched: bool) -> None:
+    advice = "more --max-iter or a larger --tol"
+    if fitted.solver == "sgd":  # whose steps stay as noisy as they are long
+        advice = f"a smaller --learning-rate, {advice}"
+    elif searched:  # by coordinate descent, which another number than the usual one alone does not ask for
+        advice = "--solver cd and more --max-iter"
+    unit = _UNITS.get(fitted.solver, "steps")
+    warnings.warn(f"no convergence within {fitted.n_iter} {unit}; give {advice}", stacklevel=2)
 
 
 def _columns_for(model: Model, file: str, table: Input, columns: str | None) -> list[int]:

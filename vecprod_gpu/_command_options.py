@@ -1,0 +1,81 @@
+"""What several commands of ``vecprod`` share: their arguments and options, and how jobs take them."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vecprod_gpu.errors import BadInputError
+
+if TYPE_CHECKING:
+    from vecprod_gpu.jobs.files import Source
+    from vecprod_gpu.jobs.run import Order
+
+
+def file(metavar: str, what: str) -> Any:
+    """An argument that is a file."""
+    return typer.Argument(metavar=metavar, help=what, show_default=False)
+
+
+Backend = Annotated[
+    str | None,
+    typer.Option("--backend", "-b", metavar="NAME", help="Run on this backend, not the usual one."),
+]
+Output = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where the result goes: .npy, .npz, .csv or .parquet. FILE.npz:KEY names the array, which is "
+        "called result otherwise.",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--columns",
+        metavar="A,B,...",
+        help="Take these columns, by name or by index from 0. Once for all inputs, or once for each.",
+    ),
+]
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        "--header/--no-header",
+        help="Whether the first line of a CSV file names its columns. By default it does, and must not be "
+        "all numbers.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Report what was done as one JSON object.")]
+
+
+def order_of(
+    job: str,
+    output: str,
+    force: bool,
+    backend: str | None,
+    as_json: bool,
+    suffixes: tuple[str, ...] | None = None,
+) -> "Order":
+    """What the job is told beside its inputs."""
+    from vecprod_gpu.jobs.outputs import Output
+    from vecprod_gpu.jobs.run import Order
+
+    where = Output.parse(output, force, suffixes) if suffixes else Output.parse(output, force)
+    return Order(job, where, backend, as_json)
+
+
+def sources_of(files: dict[str, str], columns: list[str] | None, header: bool | None) -> dict[str, "Source"]:
+    """The inputs by their arguments, each with the columns to take of it."""
+    from vecprod_gpu.jobs.files import Source
+
+    chosen: list[str | None] = [*columns] if columns else [None]
+    if len(chosen) == 1:
+        chosen *= len(files)
+    if len(chosen) != len(files):
+        raise BadInputError(f"--columns is given {len(chosen)} times for {len(files)} inputs")
+    return {
+        argument: Source(file, words, header)
+        for (argument, file), words in zip(files.items(), chosen, strict=True)
+    }
