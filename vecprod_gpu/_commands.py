@@ -28,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Batched vector products and linear regression by gradient steps, on CUDA GPUs and CPUs.\n\n"
+    help="Batched vector products and linear regression, on CUDA GPUs and CPUs.\n\n"
     "Files are .npy, .npz, .csv or .parquet, by their suffix; FILE.npz:KEY is one array of an archive.\n\n"
     "Example: vecprod cov measurements.csv -o cov.csv",
 )
