@@ -61,7 +61,7 @@ def test_the_jobs_run(tmp_path):
     )
     assert finished.returncode == 0, finished.stderr
     made = {"houses.csv", "corr.csv", "products.npy", "model.json", "prices.parquet"}
-        made |= {"best.json", "scores.svg"}
+    made |= {"best.json", "scores.svg"}
     assert {path.name for path in tmp_path.iterdir()} == made
 
 
