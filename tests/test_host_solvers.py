@@ -26,6 +26,26 @@ def host(request):
     return cpu
 
 
+@pytest.mark.parametrize("is_centred", [True, False])
+@pytest.mark.parametrize("shape", [(1, 6, 1, 1), (3, 20, 4, 2), (40, 9, 5, 1)])
+def test_normal_equations_are_those_of_the_rows(host, rng, shape, is_centred):
+    problems, n, d, k = shape
+    Z = (rng.standard_normal((problems, n, d + k)) + 3).astype(np.longdouble)
+    total, means = np.full(problems, float(n)), Z.mean(axis=1)
+    centred = Z - means[:, np.newaxis]
+    matrix = (centred.mT @ centred).astype(np.float64)
+    sizes = (problems, d, d), (problems, d, k), (problems, k)
+    H, c, yy = (poisoned(size, np.float64) for size in sizes)
+    host.normal_equations(total, means.astype(np.float64), matrix, is_centred, H, c, yy)
+    used = centred if is_centred else Z
+    expected = used.mT @ used / n
+    # Two products of numbers near 10, rounded, and the rounding of the matrix itself.
+    close = {"rtol": 0, "atol": 100 * EPS}
+    np.testing.assert_allclose(H, expected[:, :d, :d].astype(np.float64), **close)
+    np.testing.assert_allclose(c, expected[:, :d, d:].astype(np.float64), **close)
+    np.testing.assert_allclose(yy, np.einsum("bkk->bk", expected)[:, d:].astype(np.float64), **close)
+
+
 class TestSolvePositive:
     # (P, d, k): lanes filled and not, one column, and wider than what is compiled
     SHAPES = ((1, 1, 1), (7, 1, 2), (8, 2, 1), (19, 4, 3), (3, 17, 2), (1, 64, 1), (1, 90, 2))

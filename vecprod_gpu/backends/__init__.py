@@ -126,6 +126,11 @@ of d columns and k models, each at least 1.  Their objectives are
 ``q(w) = wᵀ H w / 2 - cᵀ w + l1 * |w|_1 + l2 / 2 * |w|²``, with H ``(P, d, d)`` symmetric and positive
 semidefinite; l1 and l2 ``(k,)`` are not negative.
 
+``normal_equations(total, means, matrix, is_centred, H, c, yy)``
+    From what `co_moments` gives of ``[X y]``, with scale 1: ``H = matrix / total`` of the d columns of X, c
+    of these with the k of y, and yy of the latter with themselves, ``(P, k)``; where not `is_centred`, plus
+    what the means, ``(P, d + k)``, have there: ``H += mean ⊗ mean`` and so on.
+
 ``solve_positive(A, b, out, condition)``
     ``out = A⁻¹ b`` for A ``(P, d, d)``, symmetric and positive definite; b and out ``(P, d, k)`` do not
     overlap.  Each A is first scaled to a unit diagonal, ``D^-1/2 A D^-1/2``, and factorised by Cholesky.

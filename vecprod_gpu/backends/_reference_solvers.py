@@ -9,6 +9,18 @@ Array = np.ndarray[Any, Any]
 EPSILON = np.finfo(np.float64).eps
 
 
+def normal_equations(
+    total: Array, means: Array, matrix: Array, is_centred: bool, H: Array, c: Array, yy: Array
+) -> None:
+    """See the contract in `vecprod_gpu.backends`."""
+    d = H.shape[1]
+    moments = matrix / total[:, np.newaxis, np.newaxis]
+    if not is_centred:
+        moments += means[:, :, np.newaxis] * means[:, np.newaxis, :]
+    H[...], c[...] = moments[:, :d, :d], moments[:, :d, d:]
+    yy[...] = np.diagonal(moments, axis1=1, axis2=2)[:, d:]
+
+
 def solve_positive(A: Array, b: Array, out: Array, condition: Array) -> None:
     """See the contract in `vecprod_gpu.backends`."""
     d = A.shape[1]

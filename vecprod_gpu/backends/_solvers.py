@@ -26,6 +26,18 @@ TASKS = 64  # pieces of work for the threads
 EPSILON = 2.0**-52
 
 
+def normal_equations(
+    total: Array, means: Array, matrix: Array, is_centred: bool, H: Array, c: Array, yy: Array
+) -> None:
+    """See the contract in `vecprod_gpu.backends`."""
+    total, means, matrix = _inputs(total, means, matrix)
+
+    def task(start: int, stop: int) -> None:
+        _cut_moments(total, means, matrix, is_centred, start, stop, H, c, yy)
+
+    _share(task, len(total), matrix.size)
+
+
 def solve_positive(A: Array, b: Array, out: Array, condition: Array) -> None:
     """See the contract in `vecprod_gpu.backends`."""
     problems, d, k = b.shape
@@ -99,6 +111,28 @@ def _share(task: Callable[[int, int], None], count: int, work: int) -> None:
         task(0, count)
     else:
         for_each_block(task, count, max(1, count // TASKS))
+
+
+# --- What co-moments say of a regression -----------------------------------------------------------
+
+
+@compiled(error_model="numpy")
+def _cut_moments(
+    total: Any, means: Any, matrix: Any, is_centred: bool, start: int, stop: int, H: Any, c: Any, yy: Any
+) -> None:
+    """Write the parts of problems ``start`` to ``stop``."""
+    d, columns = H.shape[1], means.shape[1]
+    for problem in range(start, stop):
+        share = 1 / total[problem]
+        mean = means[problem]
+        for i in range(columns):
+            offset = 0.0 if is_centred else mean[i]
+            for j in range(d if i < d else 0):
+                H[problem, i, j] = share * matrix[problem, i, j] + offset * mean[j]
+            for j in range(d, columns if i < d else d):
+                c[problem, i, j - d] = share * matrix[problem, i, j] + offset * mean[j]
+            if i >= d:
+                yy[problem, i - d] = share * matrix[problem, i, i] + offset * mean[i]
 
 
 # --- Positive definite systems ---------------------------------------------------------------------

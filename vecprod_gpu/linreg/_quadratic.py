@@ -10,8 +10,6 @@ from .moments import MomentSums
 
 Host = np.ndarray[Any, Any]
 
-PART_BYTES = 1 << 19  # of the matrices of many problems, in a second-level cache
-
 
 @dataclass(frozen=True)
 class Quadratic:
@@ -42,24 +40,11 @@ class Quadratic:
     def of(cls, sums: MomentSums, d: int, fit_intercept: bool) -> "Quadratic":
         """From the co-moments of ``[X y]``, X having d columns."""
         problems, columns = sums.means.shape
-        empty = _dispatch.host().empty
-        wide = sums.matrix.dtype
-        hessian, linear = empty((problems, d, d), wide), empty((problems, d, columns - d), wide)
+        host = _dispatch.host()
+        hessian = host.empty((problems, d, d), sums.matrix.dtype)
+        linear = np.empty((problems, d, columns - d))
         square = np.empty((problems, columns - d))
-        # A part of many small problems stays in the cache from one line to the next.
-        at_once = max(1, PART_BYTES // (8 * columns**2))
-        for start in range(0, problems, at_once):
-            part = slice(start, start + at_once)
-            share = 1 / sums.total[part, np.newaxis, np.newaxis]
-            matrix, means = sums.matrix[part], sums.means[part]
-            np.multiply(matrix[:, :d, :d], share, out=hessian[part])
-            np.multiply(matrix[:, :d, d:], share, out=linear[part])
-            np.multiply(np.einsum("bkk->bk", matrix[:, d:, d:]), share[:, 0], out=square[part])
-            if not fit_intercept:
-                x_mean, y_mean = means[:, :d], means[:, d:]
-                hessian[part] += x_mean[:, :, np.newaxis] * x_mean[:, np.newaxis, :]
-                linear[part] += x_mean[:, :, np.newaxis] * y_mean[:, np.newaxis, :]
-                square[part] += np.square(y_mean)
+        host.normal_equations(sums.total, sums.means, sums.matrix, fit_intercept, hessian, linear, square)
         means = sums.means if fit_intercept else np.zeros_like(sums.means)
         return cls(hessian, linear, square, means[:, :d], means[:, d:])
 
