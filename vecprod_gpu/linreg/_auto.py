@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ._closed import cholesky, eigh, factorise, svd
 from ._comoments import comoments
 from ._coordinate import coordinate
-from ._data import MOST_COLUMNS, Given, Models
+from ._data import Given, Models
 from ._gradient import gradient
 from ._outcome import Outcome
 from ._settings import Settings
@@ -26,16 +26,15 @@ def solve(given: Given, models: Models, settings: Settings) -> tuple[Outcome, st
     """The outcome, and why it was this solver's."""
     if settings.solver != "auto":
         return SOLVERS[settings.solver](given, models, settings), "it was asked for"
-    name, reason = _by_request(given, settings) or _by_shape(given, settings) or ("", "")
-    if name:
-        return SOLVERS[name](given, models, settings), reason
-    return _by_conditioning(given, models, settings)
+    choice = _by_request(given, settings) or _by_shape(given, settings)
+    if choice is None:
+        return _by_conditioning(given, models, settings)
+    name, reason = choice
+    return SOLVERS[name](given, models, settings), reason
 
 
 def _by_request(given: Given, settings: Settings) -> tuple[str, str] | None:
     """Where arguments speak of steps, steps are taken."""
-    if given.given_factor is not None:
-        return "svd", "X is a triangular factor"
     if settings.batch_size is not None:
         return "sgd", "batch_size asks for steps from batches"
     if settings.momentum:
@@ -45,18 +44,20 @@ def _by_request(given: Given, settings: Settings) -> tuple[str, str] | None:
         return None
     if given.has_gram:
         return "comoments", f"{named[0]} asks for steps, which co-moments take without reading X again"
-    return "gd", f"{named[0]} asks for steps, and X has too many columns for a Gram matrix"
+    return "gd", f"{named[0]} asks for steps, and a Gram matrix of X would be too large"
 
 
 def _by_shape(given: Given, settings: Settings) -> tuple[str, str] | None:
     """Where the number of columns or the penalty leaves one choice."""
+    if given.given_factor is not None and not settings.l1.any():
+        return "svd", "X is a triangular factor"
     if given.has_gram:
         if settings.l1.any():
             return "cd", "l1 is not 0, and coordinate descent on co-moments is the fastest way to it"
         return None
-    if not settings.l1.any() and given.n <= MOST_COLUMNS and not given.layout.lead:
-        return "svd", "X has too many columns for a Gram matrix, and few rows"
-    return "gd", "X has too many columns for a Gram matrix"
+    if not settings.l1.any() and given.is_short:
+        return "svd", "a Gram matrix of X would be too large, but X has few rows"
+    return "gd", "a Gram matrix of X would be too large"
 
 
 def _by_conditioning(given: Given, models: Models, settings: Settings) -> tuple[Outcome, str]:

@@ -44,8 +44,10 @@ class Centred:
         """``mean(y) - mean(x)·w``, ``(B, k)`` in float64; zeros without an intercept."""
         if self.x_offset is None or self._y_mean is None:
             return np.zeros((w.shape[0], w.shape[2]))
-        x_mean, y_mean = (self.problem.to_host(one) for one in (self.x_offset, self._y_mean))
-        best: Host = y_mean - np.einsum("bd,bdk->bk", x_mean, w, dtype=np.float64)
+        x_mean, y_mean = (
+            self.problem.to_host(one).astype(np.float64) for one in (self.x_offset, self._y_mean)
+        )
+        best: Host = y_mean - np.einsum("bd,bdk->bk", x_mean, w)
         return best
 
 

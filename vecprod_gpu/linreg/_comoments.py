@@ -1,6 +1,6 @@
 """Gradient descent on co-moments: the data are read once, however many steps there are."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from .. import _dispatch
 from ._data import Given, Models
-from ._eigen import EigenDescent, eigen_descent
+from ._eigen import EigenDescent, History, eigen_descent
 from ._outcome import Outcome, Recorded, shown
-from ._quadratic import Quadratic
+from ._quadratic import Quadratic, penalty
 from ._residuals import refined_loss
 from ._settings import Settings
-from ._stability import automatic_rate, require_stable
+from ._stability import rate_of, require_stable
 
 Host = np.ndarray[Any, Any]
 
@@ -24,24 +24,26 @@ def comoments(given: Given, models: Models, settings: Settings) -> Outcome:
     """The iterates of proximal gradient descent; without L1 in closed form, whatever their number."""
     quadratic = given.quadratic(settings.fit_intercept)
     l1, l2 = settings.per_model(models.count)
-    spectrum = np.linalg.eigh(quadratic.hessian)
-    largest = float(spectrum.eigenvalues.max(initial=0.0))
-    rate = automatic_rate(largest, settings)
-    require_stable(rate, largest, settings)
+    spectrum = None if l1.any() else np.linalg.eigh(quadratic.hessian)
+    values = np.linalg.eigvalsh(quadratic.hessian) if spectrum is None else spectrum.eigenvalues
+    largest = float(values.max(initial=0.0))
+    rate = rate_of(settings, lambda: largest)
+    if settings.max_iter:
+        require_stable(rate, largest, settings)
     rates = np.ascontiguousarray(np.broadcast_to(rate, (models.count,)))
     start = np.zeros((*quadratic.hessian.shape[:2], models.count)) if models.start is None else models.start
-    if l1.any():
-        run = _proximal_run(quadratic, start, rates, l1, l2, given, models, settings)
+    if spectrum is None:
+        how = {"l1": l1, "l2": l2, "learning_rate": rates}
+        run = _proximal_run(_ProximalDescent(quadratic, start, how, settings.tol), given, models, settings)
     else:
-        descent = eigen_descent(quadratic, spectrum, start, rates, l2)
-        run = _closed_run(descent, given, models, settings)
-    # The quadratic form is off by one constant where the fit is nearly exact: that of the last point holds.
-    shift = refined_loss(given, quadratic, run.coef) - quadratic.loss(run.coef)
+        run = _closed_run(eigen_descent(quadratic, spectrum, start, rates, l2), given, models, settings)
+    loss = refined_loss(given, quadratic, run.coef) + penalty(run.coef, l1, l2)
     return Outcome(
         "comoments",
         run.coef,
         quadratic.intercept(run.coef),
-        _Shifted(run.losses, shift),
+        loss,
+        _Anchored(run.losses, loss),
         Recorded(run.norm),
         run.converged,
         run.n_iter,
@@ -59,68 +61,51 @@ class _Run:
     norm : (B, k) ndarray
         Of the proximal gradient there.
     losses : callable
-        Gives ``(n_iter + 1, B, k)`` objectives.
+        Gives ``(n_iter + 1, B, k)`` objectives, by the quadratic form.
     n_iter : int
     converged : bool
     """
 
     coef: Host
     norm: Host
-    losses: Any
+    losses: Callable[[], Host]
     n_iter: int
     converged: bool
 
 
 @dataclass(frozen=True)
-class _Shifted:
-    """Objectives plus a constant of each problem and model; not below 0."""
+class _Anchored:
+    """Objectives of which the last is known: where it is nearly 0, rounding puts all off by one constant."""
 
-    losses: Any
-    shift: Host
+    losses: Callable[[], Host]
+    last: Host
 
     def __call__(self) -> Host:
-        shifted: Host = np.maximum(self.losses() + self.shift, 0.0)
-        return shifted
+        values = self.losses()
+        anchored: Host = np.maximum(values + (self.last - values[-1]), 0.0)
+        anchored[-1] = self.last
+        return anchored
 
 
 def _closed_run(descent: EigenDescent, given: Given, models: Models, settings: Settings) -> _Run:
     """Straight to the last step, unless a callback wants to see each."""
     n_iter = descent.steps_until(settings.tol, settings.max_iter)
-    is_stopped = False
     if settings.callback is not None:
         steps = ((descent.at(t), descent.loss(t - 1)) for t in range(1, n_iter + 1))
-        n_iter, is_stopped = shown(settings.callback, steps, given, models)
+        n_iter = shown(settings.callback, steps, given, models)
     norm = descent.norms(n_iter)
-    converged = not is_stopped and settings.tol > 0 and bool((norm <= settings.tol * descent.norms(0)).all())
-    return _Run(descent.at(n_iter), norm, descent.history(n_iter), n_iter, converged)
+    converged = settings.tol > 0 and bool((norm <= settings.tol * descent.norms(0)).all())
+    return _Run(descent.at(n_iter), norm, History(descent, n_iter), n_iter, converged)
 
 
-def _proximal_run(
-    quadratic: Quadratic,
-    start: Host,
-    rates: Host,
-    l1: Host,
-    l2: Host,
-    given: Given,
-    models: Models,
-    settings: Settings,
-) -> _Run:
+def _proximal_run(descent: "_ProximalDescent", given: Given, models: Models, settings: Settings) -> _Run:
     """Step by step, since the soft threshold has no closed form."""
-    descent = _ProximalDescent(quadratic, start, {"l1": l1, "l2": l2, "learning_rate": rates}, settings.tol)
-    is_stopped = False
     if settings.callback is None:
         descent.advance(settings.max_iter)
     else:
-        steps = descent.one_by_one(settings.max_iter)
-        _, is_stopped = shown(settings.callback, steps, given, models)
-    norm = descent.norms[-1]
-    return _Run(
-        descent.w,
-        norm,
-        Recorded(np.stack(descent.values)),
-        len(descent.values) - 1,
-        descent.converged and not is_stopped,
-    )
+        shown(settings.callback, descent.one_by_one(settings.max_iter), given, models)
+    losses = Recorded(np.stack(descent.values))
+    return _Run(descent.w, descent.norms[-1], losses, len(descent.values) - 1, descent.converged)
 
 
 class _ProximalDescent:

@@ -10,6 +10,7 @@ from ._outcome import Outcome, Recorded
 from ._quadratic import penalty
 from ._residuals import refined_loss
 from ._settings import Settings
+from ._stability import inverse_curvature
 
 Host = np.ndarray[Any, Any]
 
@@ -42,13 +43,15 @@ def coordinate(given: Given, models: Models, settings: Settings) -> Outcome:
     coef = np.empty_like(w)
     coef[:, :, order] = w
     largest = float(np.linalg.eigvalsh(quadratic.hessian).max(initial=0.0))
-    rate = 1 / np.maximum(largest + l2, np.finfo(np.float64).tiny)
+    loss = refined_loss(given, quadratic, coef) + penalty(coef, l1, l2)
+    is_done = (n_iter < settings.max_iter) | (gap <= settings.tol * quadratic.square)
     return Outcome(
         "cd",
         coef,
         quadratic.intercept(coef),
-        Recorded((refined_loss(given, quadratic, coef) + penalty(coef, l1, l2))[np.newaxis]),
-        Recorded(quadratic.proximal_gradient_norm(coef, l1, l2, rate)),
-        bool((n_iter < settings.max_iter).all() or (gap <= settings.tol * quadratic.square).all()),
+        loss,
+        Recorded(loss[np.newaxis]),
+        Recorded(quadratic.proximal_gradient_norm(coef, l1, l2, inverse_curvature(largest, l2))),
+        bool(is_done.all()),
         int(n_iter.max(initial=0)),
     )

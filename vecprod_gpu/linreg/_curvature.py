@@ -21,13 +21,17 @@ def largest_eigenvalue(given: Given, centred: Centred, fit_intercept: bool) -> f
     if given.has_gram:
         hessian = given.quadratic(fit_intercept).hessian
         return float(np.linalg.eigvalsh(hessian)[:, -1].max())
-    return MARGIN * float(_lanczos(centred).max())
+    tridiagonal = _lanczos(centred)
+    if not np.isfinite(tridiagonal).all():
+        given.require_rows("gd").raise_for_not_finite()
+    return MARGIN * float(np.linalg.eigvalsh(tridiagonal)[:, -1].max())
 
 
 def _lanczos(centred: Centred) -> Host:
-    """The largest Ritz value of each problem; every step multiplies by the Hessian, in one read of X.
+    """Tridiagonal matrices, whose largest eigenvalues are those of the Hessians, nearly.
 
-    The gradient at v of a regression on a target of 0 is the Hessian times v.
+    Every step multiplies by the Hessians, in one read of X: the gradient at v of a regression on a target
+    of 0 is the Hessian times v.
 
     References
     ----------
@@ -49,5 +53,4 @@ def _lanczos(centred: Centred) -> Host:
         tridiagonal[:, step, step] = np.einsum("bd,bd->b", vectors[-1], vector)
         for earlier in vectors:  # all of them, since rounding brings back what was taken out
             vector -= np.einsum("bd,bd->b", earlier, vector)[:, np.newaxis] * earlier
-    ritz: Host = np.linalg.eigvalsh(tridiagonal)[:, -1]
-    return ritz
+    return tridiagonal

@@ -21,7 +21,7 @@ from .tsqr import TSQR
 Host = np.ndarray[Any, Any]
 
 MOST_COLUMNS = 4096  # of a Gram matrix: 134 MB, and the work of a thousand descent steps
-MOST_MATRIX_BYTES = 1 << 30  # of the Gram matrices of a batch
+MOST_MATRIX_BYTES = 1 << 30  # of the Gram matrices of a batch that are larger than X
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,14 @@ class Given:
     def has_gram(self) -> bool:
         """Whether the matrices of co-moments are there already or of a reasonable size."""
         layout = self.layout
-        nbytes = layout.problems * layout.columns**2 * 8
-        return self.given_moments is not None or (
-            layout.d <= MOST_COLUMNS and nbytes <= MOST_MATRIX_BYTES and self.given_factor is None
-        )
+        nbytes = 8 * layout.problems * layout.columns**2
+        most = max(MOST_MATRIX_BYTES, 8 * layout.problems * self.n * layout.d)
+        return self.given_moments is not None or (layout.d <= MOST_COLUMNS and nbytes <= most)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether there are few enough rows for singular values, however many columns there are."""
+        return self.n <= MOST_COLUMNS and not self.layout.lead
 
     def require_rows(self, solver: str) -> Rows:
         """The rows, which not every solver can do without."""

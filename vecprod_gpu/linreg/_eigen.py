@@ -15,6 +15,8 @@ from ._quadratic import Quadratic
 
 Host = np.ndarray[Any, Any]
 
+_quietly = np.errstate(under="ignore")  # what is left after many steps is nothing
+
 ELEMENTS_AT_ONCE = 1 << 20  # of the shrunken gradients, when the whole history is asked for
 
 
@@ -49,6 +51,7 @@ class EigenDescent:
         coef: Host = self.start - self.basis @ (covered(self.curvature, self.rates, t) * self.gradient)
         return coef
 
+    @_quietly
     def norms(self, t: int) -> Host:
         """Norms of the gradient ``(B, k)`` after t steps."""
         norm: Host = np.linalg.norm(self._shrunk(t), axis=1)
@@ -56,8 +59,10 @@ class EigenDescent:
 
     def loss(self, t: int) -> Host:
         """The objective ``(B, k)`` after t steps."""
-        return self.losses(np.array([t]))[0]
+        loss: Host = self.losses(np.array([t]))[0]
+        return loss
 
+    @_quietly
     def losses(self, steps: Host) -> Host:
         """The objectives ``(T, B, k)`` after each of so many numbers of steps."""
         shrunk = (1 - self.rates * self.curvature) ** steps[:, np.newaxis, np.newaxis, np.newaxis]
@@ -69,10 +74,6 @@ class EigenDescent:
         )
         value: Host = self.least + np.einsum("tbdk,tbdk,bdk->tbk", shrunk, shrunk, above) / 2
         return value
-
-    def history(self, n_iter: int) -> "History":
-        """The objectives from the start to that step, when asked for."""
-        return History(self, n_iter)
 
     def steps_until(self, tol: float, max_iter: int) -> int:
         """The first step after which every norm is at most tol times the first one; `max_iter` at most.
@@ -91,6 +92,7 @@ class EigenDescent:
                 low = middle + 1
         return low
 
+    @_quietly
     def _shrunk(self, t: int) -> Host:
         shrunk: Host = (1 - self.rates * self.curvature) ** t * self.gradient
         return shrunk
@@ -124,12 +126,11 @@ def eigen_descent(quadratic: Quadratic, spectrum: Any, start: Host, rates: Host,
     return EigenDescent(basis, curvature, rates, start, curvature * (transposed @ start) - along, least)
 
 
+@_quietly
 def covered(curvature: Host, rates: Host, t: Any) -> Host:
     """``(1 - (1 - η a)**t) / a`` for curvatures a and rates η: ``η t`` where a is zero."""
     x = rates * curvature
-    with np.errstate(divide="ignore"):  # of a step that leads straight to the end, and of a = 0 below
-        gone = np.where(x < 0.5, -np.expm1(t * np.log1p(-np.minimum(x, 0.5))), 1 - (1 - x) ** t)
-    way: Host = np.divide(
-        gone, curvature, out=np.broadcast_to(rates * t, x.shape).copy(), where=curvature > 0
-    )
+    gone = np.where(x < 0.5, -np.expm1(t * np.log1p(-np.minimum(x, 0.5))), 1 - (1 - x) ** t)
+    flat = np.broadcast_to(rates * t, x.shape).copy()
+    way: Host = np.divide(gone, curvature, out=flat, where=curvature > 0)
     return way

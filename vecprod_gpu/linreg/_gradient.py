@@ -10,13 +10,12 @@ from ._curvature import largest_eigenvalue
 from ._data import Given, Models, problem_of
 from ._outcome import Outcome, Recorded, shown
 from ._settings import Settings
-from ._stability import automatic_rate, largest_stable_rate, raise_diverged
+from ._stability import rate_of, require_stable
 from ._steppers import Stepper, stepper_for
 
 Host = np.ndarray[Any, Any]
 
-GROWTH = 1.001  # of the objective in one step; rounding explains less
-NEAR = 1 - 1e-3  # the largest stable rate is known to so much
+GROWTH = 1.001  # of the objective over its least value; rounding explains less
 
 
 def gradient(given: Given, models: Models, settings: Settings) -> Outcome:
@@ -27,22 +26,19 @@ def gradient(given: Given, models: Models, settings: Settings) -> Outcome:
     stepper = stepper_for(centred, start, watch.rate, settings)
     descent = _Descent(stepper, settings, watch)
     if settings.callback is None:
-        is_stopped = False
         for _ in descent.steps():
             pass
     else:
-        steps = ((stepper.coef(), loss) for loss in descent.steps())
-        _, is_stopped = shown(settings.callback, steps, given, models)
-    if is_stopped:
-        descent.look()
+        shown(settings.callback, ((stepper.coef(), loss) for loss in descent.steps()), given, models)
     coef = stepper.coef()
     return Outcome(
         "gd",
         coef,
         centred.intercept(coef),
+        descent.losses[-1],
         Recorded(np.array(descent.losses)),
         Recorded(stepper.norm()),
-        descent.converged and not is_stopped,
+        descent.converged,
         len(descent.losses) - 1,
         watch.rate,
     )
@@ -59,36 +55,24 @@ class Watch:
 
     def __init__(self, given: Given, centred: Centred, settings: Settings) -> None:
         self._given, self._centred, self._settings = given, centred, settings
-        self._is_known_stable = False
-        self._largest: float | None = None
-        if settings.learning_rate is not None:
-            self.rate = settings.learning_rate
-        else:
-            self.rate = automatic_rate(self._curvature(), settings)
-            self._is_known_stable = not settings.momentum
+        self._least: Host | None = None
+        self._is_known_stable = settings.learning_rate is None
+        self.rate = rate_of(settings, self._curvature)
 
-    def look(self, losses: list[Host]) -> None:
-        """Raise where the last objective says so."""
-        last = losses[-1]
-        is_finite = bool(np.isfinite(last).all())
-        if len(losses) == 1:
-            if not is_finite:
-                self._given.require_rows("gd").raise_for_not_finite()
-            return
-        grows = not is_finite or bool((last > GROWTH * losses[-2]).any())
-        if not grows or (is_finite and self._is_known_stable):
-            return
-        bound = largest_stable_rate(self._curvature(), self._settings)
-        if (self.rate > NEAR * bound).any():
-            raise_diverged(self.rate, bound)
+    def look(self, loss: Host) -> None:
+        """Raise where an objective says so; that of the start comes first."""
+        is_finite = bool(np.isfinite(loss).all())
+        if self._least is None:
+            self._least = loss
+        elif not self._is_known_stable and not (loss <= GROWTH * self._least).all():
+            require_stable(self.rate, self._curvature(), self._settings)
+            self._is_known_stable = True
         if not is_finite:
             self._given.require_rows("gd").raise_for_not_finite()
-        self._is_known_stable = True
+        self._least = np.minimum(self._least, loss)
 
     def _curvature(self) -> float:
-        if self._largest is None:
-            self._largest = largest_eigenvalue(self._given, self._centred, self._settings.fit_intercept)
-        return self._largest
+        return largest_eigenvalue(self._given, self._centred, self._settings.fit_intercept)
 
 
 class _Descent:
@@ -108,18 +92,18 @@ class _Descent:
 
     def steps(self) -> Iterator[Host]:
         """After each step the objective before it, until the gradient is small or the steps are used up."""
-        self.look()
+        self._look()
         for _ in range(self._settings.max_iter):
             if self.converged:
                 return
             self._stepper.step()
-            yield self.losses[-1]
-            self.look()
+            self._look()
+            yield self.losses[-2]
 
-    def look(self) -> None:
+    def _look(self) -> None:
         """Record the objective where the descent stands, and whether it has come to rest there."""
         self.losses.append(self._stepper.look())
-        self._watch.look(self.losses)
+        self._watch.look(self.losses[-1])
         if self._settings.tol:
             norm = self._stepper.norm()
             if self._bound is None:

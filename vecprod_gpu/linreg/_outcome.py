@@ -22,6 +22,8 @@ class Outcome:
     solver : str
     coef : (B, d, k) ndarray
     intercept : (B, k) ndarray
+    loss : (B, k) ndarray
+        The objective at coef.
     losses : callable
         Gives ``(n_iter + 1, B, k)`` objectives, or ``(1, B, k)`` where none was recorded on the way.
         What nobody asks for is not computed: for many small problems it would take as long as the fit.
@@ -36,6 +38,7 @@ class Outcome:
     solver: str
     coef: Host
     intercept: Host
+    loss: Host
     losses: Callable[[], Host]
     norm: Callable[[], Host]
     converged: bool
@@ -56,6 +59,7 @@ class Outcome:
             converged=self.converged,
             learning_rate=None if rate is None else rate.copy() if rate.ndim else float(rate),
             rank=None if self.rank is None else self.rank.reshape(lead) if lead else int(self.rank[0]),
+            loss=self.loss.reshape((*lead, *axes))[()],
             _losses=_Reshaped(self.losses, 1, (*lead, *axes)),
             _norm=_Reshaped(self.norm, 0, (*lead, *axes)),
             _has_models=bool(axes),
@@ -85,12 +89,10 @@ class _Reshaped:
         return values.reshape((*values.shape[: self.kept], *self.shape))
 
 
-def shown(
-    callback: Callback, steps: Iterator[tuple[Host, Host]], given: Given, models: Models
-) -> tuple[int, bool]:
-    """Show the callback each step's coefficients and the objective before it.
+def shown(callback: Callback, steps: Iterator[tuple[Host, Host]], given: Given, models: Models) -> int:
+    """Show the callback each step's coefficients and the objective before it, until it raises StopIteration.
 
-    Returns how many steps it saw, and whether it ended the fit by raising StopIteration.
+    Returns how many steps it saw.
     """
     lead, d, axes = given.layout.lead, given.layout.d, models.axes
     count = 0
@@ -99,5 +101,5 @@ def shown(
         try:
             callback(count, seen, loss.reshape((*lead, *axes)).copy())
         except StopIteration:
-            return count, True
-    return count, False
+            break
+    return count

@@ -10,7 +10,7 @@ from ._rows import Rows, on_host
 
 Host = np.ndarray[Any, Any]
 
-NEARLY_EXACT = 1e-9  # of the spread of y; below it the quadratic form has lost most of float64's digits
+NEARLY_EXACT = 1e-8  # of the terms of the quadratic form; below it few of float64's digits are left
 ROW_BYTES = 1 << 24  # of X, widened to float64 at once
 
 
@@ -21,10 +21,17 @@ def refined_loss(given: Given, quadratic: Quadratic, coef: Host, loss: Host | No
     """
     if loss is None:
         loss = quadratic.loss(coef)
-    nearly_exact = loss <= NEARLY_EXACT * quadratic.square / 2
+    nearly_exact = 2 * loss <= NEARLY_EXACT * _terms(quadratic, coef)
     if given.rows is None or not nearly_exact.any():
         return loss
     return np.where(nearly_exact, squares_of_residuals(given.rows, coef, quadratic) / 2, loss)
+
+
+def _terms(quadratic: Quadratic, coef: Host) -> Host:
+    """How large the terms of ``yy - 2 cᵀ w + wᵀ H w`` may be, which cancel each other."""
+    spread = np.sqrt(np.einsum("bdd->bd", quadratic.hessian))
+    terms: Host = quadratic.square + np.square(np.einsum("bd,bdk->bk", spread, np.abs(coef)))
+    return terms
 
 
 def squares_of_residuals(rows: Rows, coef: Host, quadratic: Quadratic) -> Host:

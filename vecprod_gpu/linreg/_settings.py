@@ -73,7 +73,7 @@ class Settings:
 
     def per_model(self, models: int) -> tuple[Host, Host]:
         """l1 and l2 for each of so many models."""
-        return tuple(np.ascontiguousarray(np.broadcast_to(one, (models,))) for one in (self.l1, self.l2))  # type: ignore[return-value]
+        return np.full(models, self.l1), np.full(models, self.l2)
 
     def _check_together(self) -> None:
         if self.momentum >= 1:

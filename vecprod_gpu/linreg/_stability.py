@@ -1,5 +1,6 @@
 """The learning rate of a descent: the automatic one, and the largest at which it does not run away."""
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -12,16 +13,23 @@ Host = np.ndarray[Any, Any]
 ROUNDING = 1e-9  # by which a rate may lie over the bound: the eigenvalue that gives it is rounded too
 
 
-def automatic_rate(largest: float, settings: Settings) -> Host:
+def rate_of(settings: Settings, largest: Callable[[], float]) -> Host:
     """The rate that was asked for, or ``1 / L`` with L the largest curvature; 1 where there is none.
 
-    `largest` is the largest eigenvalue of the Hessian of any problem of the batch, without the penalty.
+    `largest` gives the largest eigenvalue of the Hessian of any problem of the batch, without the penalty.
     """
-    if settings.learning_rate is not None:
-        return settings.learning_rate
-    curvature = np.asarray(largest + settings.l2)
-    rate: Host = np.divide(1.0, curvature, out=np.ones_like(curvature), where=curvature > 0)
-    return rate
+    return (
+        inverse_curvature(largest(), settings.l2)
+        if settings.learning_rate is None
+        else settings.learning_rate
+    )
+
+
+def inverse_curvature(largest: float, l2: Host) -> Host:
+    """``1 / (largest + l2)``, or 1 where that is nothing."""
+    curvature = np.asarray(largest + l2)
+    inverse: Host = np.divide(1.0, curvature, out=np.ones_like(curvature), where=curvature > 0)
+    return inverse
 
 
 def largest_stable_rate(largest: float, settings: Settings) -> Host:
@@ -41,7 +49,7 @@ def largest_stable_rate(largest: float, settings: Settings) -> Host:
 def require_stable(rate: Host, largest: float, settings: Settings) -> None:
     """Raise where a rate is larger than the largest stable one."""
     bound = largest_stable_rate(largest, settings)
-    if settings.max_iter and (rate > bound * (1 + ROUNDING)).any():
+    if (rate > bound * (1 + ROUNDING)).any():
         raise_diverged(rate, bound)
 
 

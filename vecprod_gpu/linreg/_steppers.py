@@ -106,9 +106,9 @@ class HostStepper:
         along = self._gradient + momentum * self._velocity if self._settings.nesterov else self._velocity
         self._w = self._moved(along)
 
-    def step_from(self, problem: Problem) -> None:
-        """A step by the gradient of other rows."""
-        self._gradient = gradient_of(problem, self._w, self._x_offset) + self._l2 * self._w
+    def step_from(self, problem: Problem, share: float) -> None:
+        """A step by the gradient of other rows, whose error counts `share` times."""
+        self._gradient = share * gradient_of(problem, self._w, self._x_offset) + self._l2 * self._w
         self.step()
 
     def coef(self) -> Host:

@@ -62,7 +62,7 @@ def linreg_fit(
     learning_rate : float, (K,) array_like or "auto", default "auto"
         Step length, more than 0. Descent converges below ``2 / (λ + l2)``, with λ the largest eigenvalue
         of ``Xᵀ S X / W`` (of the centred X with an intercept). ``"auto"`` is ``1 / (λ + l2)``, with the
-        largest λ of a batch.
+        largest λ of a batch; less for ``"sgd"``, the more the rows differ and the larger the momentum is.
     max_iter : int, default 1000
         Most steps taken; epochs of ``"sgd"``, sweeps of ``"cd"``.
     tol : float, default 1e-6
@@ -75,7 +75,8 @@ def linreg_fit(
     fit_intercept : bool, default True
         Whether to fit b: X and y then count less their means, without a centred copy of X.
     sample_weight : (..., n) array_like, optional
-        Weight s of each row, not negative. Integer weights are the same as repeated rows.
+        Weight s of each row, not negative. Integer weights are the same as repeated rows. For ``"sgd"``
+        they are importances: a row comes once in an epoch, and s times as strongly.
     w0 : (..., d) or (..., d, k) array_like, optional
         Where an iteration starts; zeros unless given.
     batch_size : int, optional
@@ -119,8 +120,9 @@ def linreg_fit(
     Notes
     -----
     Co-moments are computed where the data live; what follows from these d x d numbers is computed on the
-    host in float64, as is ``"svd"`` as a whole: device arrays are copied to the host for it, in blocks. On a
-    GPU the signs of sample_weight are checked on the host, and ``"gd"`` waits for the norm of each gradient.
+    host in float64, as is ``"svd"`` as a whole, and the loss of a nearly exact fit, by one more read of the
+    data: device arrays are copied to the host for it, in blocks. On a GPU the signs of sample_weight are
+    checked on the host, and ``"gd"`` waits for the norm of each gradient.
 
     The first source article gives the descent, with the sign of the gradient reversed in its listing, and
     names L1, L2 and the SVD as remedies for instability.
@@ -165,7 +167,7 @@ def linreg_fit(
     given = Given.read(X, y, sample_weight)
     models = Models.read(given, settings, w0)
     outcome, reason = solve(given, models, settings)
-    if outcome.rank is not None and (outcome.rank < given.layout.d).any():
+    if outcome.rank is not None and not settings.l2.all() and (outcome.rank < given.layout.d).any():
         warnings.warn(
             f"X has {given.layout.d} columns, but only {outcome.rank.min()} are independent; "
             "of all solutions the one of least norm is returned",

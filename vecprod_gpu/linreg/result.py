@@ -38,6 +38,8 @@ class FitResult:
         Norm of the proximal gradient at the coefficients; on the host.
     rank : int, (...) array of int or None
         Columns of X that are independent of the others (and of the intercept), where that was found out.
+    loss : float, (...) or (..., k) array of float64
+        The objective at the coefficients, penalties included; on the host.
     loss_history : (n_iter + 1,) or (n_iter + 1, ..., k) array of float64
         The objective, penalties included, before the first step and after each one; on the host. Of
         ``cd`` and the closed forms, a single entry for the solution.
@@ -51,6 +53,7 @@ class FitResult:
     converged: bool
     learning_rate: Any
     rank: Any
+    loss: Any = field(repr=False)
     _losses: Callable[[], Host] = field(repr=False)
     _norm: Callable[[], Host] = field(repr=False)
     _has_models: bool = field(default=False, repr=False)
@@ -64,11 +67,6 @@ class FitResult:
     def gradient_norm(self) -> Any:
         """Norm of the proximal gradient at the coefficients."""
         return self._norm()[()]
-
-    @property
-    def loss(self) -> Any:
-        """The objective at the coefficients: float, (...) or (..., k) array of float64."""
-        return self.loss_history[-1]
 
     def predict(self, X: Array) -> Array:
         """Predictions ``X @ coef + intercept``.
