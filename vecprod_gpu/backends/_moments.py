@@ -35,6 +35,7 @@ Array = np.ndarray[Any, Any]
 WIDEST_MATRIX = 1 << 16  # elements; a larger one is one for all threads, others are one for each stripe
 SERIAL_WORK = 1 << 20  # multiplications; below this a second thread costs more than it brings
 PACKING_WORK = 8  # multiplications that packing an element of X takes as long as
+LEAST_ELEMENTS = 1 << 17  # of small problems side by side; with fewer a thread is sooner done than begun
 CHUNK_BYTES = 1 << 20  # of the states of small problems, which stay in the cache until they are used
 GROUP_BYTES = 4 << 20  # of blocks that are packed before the threads turn to their products
 
@@ -114,7 +115,8 @@ class _Sums:
         self.kernel = for_dtypes(function, self.X.dtype, self.out.dtype)
         if in_lanes:
             groups = -(-problems // LANES)
-            self._on_threads(self._sum_lanes, groups, max(1, groups // STRIPES))
+            least = LEAST_ELEMENTS // (self.X.shape[1] * self.shape[1] * LANES)
+            self._on_threads(self._sum_lanes, groups, max(1, groups // STRIPES, least))
         elif in_panels:
             self._for_each_problem(_Sums._sum_panels)
         elif self.blocks > 1 and problems < STRIPES:

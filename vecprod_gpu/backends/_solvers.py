@@ -22,6 +22,7 @@ Array = np.ndarray[Any, Any]
 WIDEST_SYSTEM = 64  # columns; a wider system is one for LAPACK
 LANES = 8  # systems side by side: the widest vectors of float64
 USUAL_SWEEPS = 16  # of a model, to tell whether threads are worth their start
+LEAST_WORK = SERIAL_WORK // 4  # of a task, beside which its start is nothing
 TASKS = 64  # pieces of work for the threads
 EPSILON = 2.0**-52
 
@@ -110,7 +111,7 @@ def _share(task: Callable[[int, int], None], count: int, work: int) -> None:
     if work <= SERIAL_WORK:
         task(0, count)
     else:
-        for_each_block(task, count, max(1, count // TASKS))
+        for_each_block(task, count, max(1, count // TASKS, count * LEAST_WORK // work))
 
 
 # --- What co-moments say of a regression -----------------------------------------------------------
