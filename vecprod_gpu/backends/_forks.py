@@ -4,6 +4,7 @@ Their locks belong to threads that a forked child does not have, so the child wo
 its own first call.  A fork therefore waits until they are free.
 """
 
+import logging  # noqa: F401  # it holds its lock during forks too: registered first, it is taken last
 import os
 import threading
 from typing import Protocol
