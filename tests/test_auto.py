@@ -7,7 +7,7 @@ import pytest
 
 import vecprod_gpu as vp
 from tests import longley
-from vecprod_gpu.linreg import _data
+from vecprod_gpu.linreg._solvers import data
 
 
 def draw(rng, n=40, d=4, lead=()):
@@ -68,7 +68,7 @@ def given(rng, what):
 @pytest.mark.filterwarnings("ignore::numpy.exceptions.RankWarning")
 def test_every_branch_and_its_reason(host_backend, rng, monkeypatch, name):
     what, how, solver, reason = BRANCHES[name]
-    monkeypatch.setattr(_data, "MOST_COLUMNS", 6)
+    monkeypatch.setattr(data, "MOST_COLUMNS", 6)
     fit = vp.linreg_fit(*given(rng, what), max_iter=5, **how)
     assert fit.solver == solver
     assert reason in fit.reason
@@ -78,7 +78,7 @@ def test_every_branch_and_its_reason(host_backend, rng, monkeypatch, name):
 
 
 def test_a_large_batch_of_small_problems_has_gram_matrices(host_backend, rng, monkeypatch):
-    monkeypatch.setattr(_data, "MOST_MATRIX_BYTES", 100)
+    monkeypatch.setattr(data, "MOST_MATRIX_BYTES", 100)
     X, y = draw(rng, lead=(3,))
     assert vp.linreg_fit(X, y).solver == "cholesky"
     assert vp.linreg_fit(X[:, :4], y[:, :4]).solver == "gd"  # 5 x 5 moments of 4 x 4 numbers

@@ -12,8 +12,8 @@ from tests.conftest import BACKENDS, REAL_GPU
 from tests.test_device_arrays import KINDS
 from tests.workers import run_python
 from vecprod_gpu import CoMoments
-from vecprod_gpu.linreg import _streamed
-from vecprod_gpu.linreg._rows import Rows
+from vecprod_gpu.linreg._streaming import streamed
+from vecprod_gpu.linreg._streaming.rows import Rows
 
 # Sums of some hundred centred products in float64, against the largest of them.
 RTOL = 1e-13
@@ -71,7 +71,7 @@ def assert_same_bits(ours, theirs):
 @pytest.fixture
 def small_segments(monkeypatch):
     """Segments of 16 rows of 4 columns, so that trees of several levels arise from little data."""
-    monkeypatch.setattr(_streamed, "SEGMENT_BYTES", 16 * 4 * 8)
+    monkeypatch.setattr(streamed, "SEGMENT_BYTES", 16 * 4 * 8)
 
 
 class TestSums:
@@ -631,8 +631,8 @@ class TestDeviceArrays:
             yield convert
 
     def test_are_read_where_they_are(self, to_device, rng, monkeypatch):
-        monkeypatch.setattr(_streamed, "DEVICE_SEGMENT_BYTES", 8 * 4 * 8)
-        monkeypatch.setattr(_streamed, "SEGMENT_BYTES", 8 * 4 * 8)
+        monkeypatch.setattr(streamed, "DEVICE_SEGMENT_BYTES", 8 * 4 * 8)
+        monkeypatch.setattr(streamed, "SEGMENT_BYTES", 8 * 4 * 8)
         X, y, s = random_rows(rng, (2,), 11)
         data = CoMoments.from_arrays(*map(to_device, (X, y, s)))
         assert_same_bits(data, CoMoments.from_arrays(X, y, s))

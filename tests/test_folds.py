@@ -13,10 +13,10 @@ from sklearn.model_selection import (
 )
 
 from vecprod_gpu.errors import ArgumentError, DTypeError
-from vecprod_gpu.linreg import _folds
-from vecprod_gpu.linreg._atoms import find_atoms
-from vecprod_gpu.linreg._folds import Folds, Reader
-from vecprod_gpu.linreg._rows import Rows
+from vecprod_gpu.linreg._search import folds
+from vecprod_gpu.linreg._search.atoms import find_atoms
+from vecprod_gpu.linreg._search.folds import Folds, Reader
+from vecprod_gpu.linreg._streaming.rows import Rows
 
 
 def draw(rng, n=47, d=3, k=1, weighted=False):
@@ -93,7 +93,7 @@ def test_co_moments_of_every_split(rng, name, weighted):
 
 
 def test_splits_without_common_sets_of_rows_are_gathered(rng, monkeypatch):
-    monkeypatch.setattr(_folds, "segment_rows", lambda rows: 16)  # gathered in several blocks
+    monkeypatch.setattr(folds, "segment_rows", lambda rows: 16)  # gathered in several blocks
     rows = draw(rng, 400)
     cv = ShuffleSplit(9, test_size=0.5, random_state=0)
     pairs = list(cv.split(rows.X))

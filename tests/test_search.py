@@ -253,7 +253,7 @@ def test_rates_that_overshoot_and_that_lead_straight_to_the_end(rng):
 
 
 def test_points_in_several_blocks(rng, monkeypatch):
-    from vecprod_gpu.linreg import _candidates
+    from vecprod_gpu.linreg._search import candidates
 
     X, y = draw(rng)
     how = {
@@ -265,7 +265,7 @@ def test_points_in_several_blocks(rng, monkeypatch):
     whole = linreg_search(X, y, **how)
     closed = linreg_search(X * 10.0 ** np.arange(6), y, l2=[0.0, 0.1, 1.0])
     for name in ("BLOCK_NUMBERS", "STEP_NUMBERS", "MATRIX_NUMBERS"):
-        monkeypatch.setattr(_candidates, name, 1)
+        monkeypatch.setattr(candidates, name, 1)
     np.testing.assert_array_equal(linreg_search(X, y, **how).scores, whole.scores)
     blocked = linreg_search(X * 10.0 ** np.arange(6), y, l2=[0.0, 0.1, 1.0])
     np.testing.assert_allclose(blocked.scores, closed.scores, rtol=1e-13)
@@ -399,9 +399,9 @@ def test_a_function_scores(rng, tail):
 
 
 def test_predictions_in_several_blocks(rng, monkeypatch):
-    from vecprod_gpu.linreg import _scores
+    from vecprod_gpu.linreg._search import scores
 
-    monkeypatch.setattr(_scores, "PREDICTION_BYTES", 1)
+    monkeypatch.setattr(scores, "PREDICTION_BYTES", 1)
     X, y = draw(rng)
     ours = linreg_search(X, y, l2=[0.0, 0.1, 1.0], scoring=r2_score)
     np.testing.assert_allclose(ours.scores, linreg_search(X, y, l2=[0.0, 0.1, 1.0]).scores, rtol=1e-10)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import vecprod_gpu as vp
-from vecprod_gpu.linreg import _data
+from vecprod_gpu.linreg._solvers import data
 
 MOMENTUM = {
     "plain": ({}, 2.0),
@@ -99,12 +99,12 @@ def test_wide_data_have_a_rate_without_a_gram_matrix(host_backend, rng, monkeypa
     X = (X * np.arange(1, d + 1) ** -decay).astype(dtype)
     rate = {}
     for most in (20, 4096):
-        monkeypatch.setattr(_data, "MOST_COLUMNS", most)
+        monkeypatch.setattr(data, "MOST_COLUMNS", most)
         rate[most] = vp.linreg_fit(X, y.astype(dtype), solver="gd", max_iter=1).learning_rate
     assert rate[4096] == pytest.approx(1 / largest(X.astype(float)), rel=1e-6)
     assert rate[20] == pytest.approx(rate[4096], rel=0.02)
     bound = 2 * rate[4096]
-    monkeypatch.setattr(_data, "MOST_COLUMNS", 20)
+    monkeypatch.setattr(data, "MOST_COLUMNS", 20)
     with pytest.raises(vp.errors.DivergenceError) as raised:
         vp.linreg_fit(X, y.astype(dtype), solver="gd", learning_rate=1.05 * bound, max_iter=5000)
     named = float(str(raised.value).split("stable one is ")[1].split(",")[0])
@@ -117,7 +117,7 @@ def test_wide_data_have_a_rate_without_a_gram_matrix(host_backend, rng, monkeypa
 @pytest.mark.parametrize("solver", ["auto", "gd", "comoments", "sgd", "cd", "cholesky", "eigh", "svd"])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_what_is_not_finite_is_named(host_backend, rng, monkeypatch, value, most, where, solver):
-    monkeypatch.setattr(_data, "MOST_COLUMNS", most)
+    monkeypatch.setattr(data, "MOST_COLUMNS", most)
     X, y = draw(rng)
     if where == "X":
         X[5, 2] = X[7, 1] = value

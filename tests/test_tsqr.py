@@ -10,7 +10,8 @@ from tests import longley
 from tests.test_device_arrays import as_cupy, as_numba
 from tests.workers import run_python
 from vecprod_gpu import TSQR
-from vecprod_gpu.linreg import _streamed, tsqr
+from vecprod_gpu.linreg import tsqr
+from vecprod_gpu.linreg._streaming import streamed
 
 # A few roundings of a sum of some hundred terms, each relative to the norm of its column.
 RTOL = 1e-13
@@ -61,7 +62,7 @@ def assert_same_to_rounding(ours, theirs, rtol=RTOL):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Segments and blocks so small that trees of several levels arise from little data."""
-    monkeypatch.setattr(_streamed, "SEGMENT_BYTES", 1 << 12)
+    monkeypatch.setattr(streamed, "SEGMENT_BYTES", 1 << 12)
     monkeypatch.setattr(tsqr, "BLOCK_ELEMENTS", 32)
 
 

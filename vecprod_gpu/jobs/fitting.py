@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BadInputError
-from ..linreg._plan import FROM_DATA
-from ..linreg._plan import SOLVERS as SEARCHING
+from ..linreg._search.plan import FROM_DATA
+from ..linreg._search.plan import SOLVERS as SEARCHING
 from ..linreg._settings import SOLVERS
 from ..linreg.search import SCORES
 from .files import list_of

@@ -1,6 +1,6 @@
 """Linear regression: one gradient or step at a time, whole fits, and which columns to fit."""
 
-from ._search_result import SearchResult
+from ._search.result import SearchResult
 from .fit import linreg_fit
 from .moments import CoMoments
 from .result import FitResult

@@ -6,9 +6,9 @@ from typing import Any, Literal
 import numpy as np
 
 from .._arrays import Array
-from ._auto import solve
-from ._data import Given, Models
 from ._settings import Callback, Settings, SolverName
+from ._solvers.auto import solve
+from ._solvers.data import Given, Models
 from .moments import CoMoments
 from .result import FitResult
 from .tsqr import TSQR

@@ -8,8 +8,8 @@ import numpy as np
 from .. import _checks, _dispatch
 from .._arrays import stored_dtype
 from .._costs import Work
-from ._rows import Layout, Rows
-from ._streamed import Streamed
+from ._streaming.rows import Layout, Rows
+from ._streaming.streamed import Streamed
 
 Host = np.ndarray[Any, Any]
 

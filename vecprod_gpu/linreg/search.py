@@ -9,15 +9,15 @@ import numpy as np
 
 from .._arrays import Array
 from ..errors import ArgumentError, DivergenceError, ShapeError
-from ._candidates import Training, runs_away
-from ._data import MOST_COLUMNS, Given, export
-from ._folds import Folds, Reader, length
-from ._grid import Grid
-from ._plan import Plan
-from ._quadratic import Quadratic
-from ._rows import Rows
-from ._scores import Scorer, TestSets, callable_scores, errors_of_split
-from ._search_result import SearchResult, rank
+from ._search.candidates import Training, runs_away
+from ._search.folds import Folds, Reader, length
+from ._search.grid import Grid
+from ._search.plan import Plan
+from ._search.result import SearchResult, rank
+from ._search.scores import Scorer, TestSets, callable_scores, errors_of_split
+from ._solvers.data import MOST_COLUMNS, Given, export
+from ._solvers.quadratic import Quadratic
+from ._streaming.rows import Rows
 from .fit import linreg_fit
 from .moments import CoMoments
 from .result import FitResult

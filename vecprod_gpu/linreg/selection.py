@@ -9,7 +9,7 @@ import numpy as np
 from .. import _checks
 from .._arrays import Array, as_arrays, common_kind
 from ..errors import ArgumentError, DeviceError, ShapeError
-from ._rows import Rows, on_host
+from ._streaming.rows import Rows, on_host
 from .moments import CoMoments
 
 Host = np.ndarray[Any, Any]

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..backends._threads import for_each_block
-from ._rows import Layout, Rows, on_host
-from ._streamed import Streamed
+from ._streaming.rows import Layout, Rows, on_host
+from ._streaming.streamed import Streamed
 
 Host = np.ndarray[Any, Any]
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from .. import _checks, _dispatch
-from .._arrays import Array, Kind, as_arrays, common_kind
-from .._costs import Work
-from .._layout import size
-from ..errors import ArgumentError, ShapeError
-from ._problem import Problem, read_models
-from ._quadratic import Quadratic
-from ._rows import Layout, Rows, on_host
-from ._settings import Settings
-from .moments import CoMoments, MomentSums
-from .tsqr import TSQR
+from ... import _checks, _dispatch
+from ..._arrays import Array, Kind, as_arrays, common_kind
+from ..._costs import Work
+from ..._layout import size
+from ...errors import ArgumentError, ShapeError
+from .._problem import Problem, read_models
+from .._settings import Settings
+from .._streaming.rows import Layout, Rows, on_host
+from ..moments import CoMoments, MomentSums
+from ..tsqr import TSQR
+from .quadratic import Quadratic
 
 Host = np.ndarray[Any, Any]
 

@@ -5,8 +5,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..errors import DivergenceError
-from ._settings import Settings
+from ...errors import DivergenceError
+from .._settings import Settings
 
 Host = np.ndarray[Any, Any]
 

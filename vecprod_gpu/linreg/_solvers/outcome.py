@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ._data import Given, Models, export
-from ._settings import Callback
-from .result import FitResult
+from .._settings import Callback
+from ..result import FitResult
+from .data import Given, Models, export
 
 Host = np.ndarray[Any, Any]
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import _dispatch
-from ._data import Given, Models
-from ._eigen import EigenDescent, History, eigen_descent
-from ._outcome import Outcome, Recorded, shown
-from ._quadratic import Quadratic, penalty
-from ._residuals import refined_loss
-from ._settings import Settings
-from ._stability import rate_of, require_stable
+from ... import _dispatch
+from .._settings import Settings
+from .data import Given, Models
+from .eigen import EigenDescent, History, eigen_descent
+from .outcome import Outcome, Recorded, shown
+from .quadratic import Quadratic, penalty
+from .residuals import refined_loss
+from .stability import rate_of, require_stable
 
 Host = np.ndarray[Any, Any]
 

@@ -4,11 +4,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .._arrays import Array
-from ._centring import Centred
-from ._problem import Problem
-from ._quadratic import penalty
-from ._settings import Settings
+from ..._arrays import Array
+from .._problem import Problem
+from .._settings import Settings
+from .centring import Centred
+from .quadratic import penalty
 
 Host = np.ndarray[Any, Any]
 

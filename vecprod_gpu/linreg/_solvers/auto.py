@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from ._closed import cholesky, eigh, factorise, svd
-from ._comoments import comoments
-from ._coordinate import coordinate
-from ._data import Given, Models
-from ._gradient import gradient
-from ._outcome import Outcome
-from ._settings import Settings
-from ._stochastic import stochastic
+from .._settings import Settings
+from .closed import cholesky, eigh, factorise, svd
+from .comoments import comoments
+from .coordinate import coordinate
+from .data import Given, Models
+from .gradient import gradient
+from .outcome import Outcome
+from .stochastic import stochastic
 
 SOLVERS: dict[str, Callable[[Given, Models, Settings], Outcome]] = {
     "gd": gradient,

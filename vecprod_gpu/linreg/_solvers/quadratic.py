@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _dispatch
-from .moments import MomentSums
+from ... import _dispatch
+from ..moments import MomentSums
 
 Host = np.ndarray[Any, Any]
 

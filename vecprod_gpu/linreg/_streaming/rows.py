@@ -6,12 +6,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import _checks, _dispatch
-from .._arrays import Array, Kind, as_arrays, common_kind, kind_of
-from .._finite import first_not_finite
-from .._layout import byte_bounds, size
-from ..errors import NotFiniteError, ShapeError
-from ._problem import read_observations, read_targets, result_dtype
+from ... import _checks, _dispatch
+from ..._arrays import Array, Kind, as_arrays, common_kind, kind_of
+from ..._finite import first_not_finite
+from ..._layout import byte_bounds, size
+from ...errors import NotFiniteError, ShapeError
+from .._problem import read_observations, read_targets, result_dtype
 
 Host = np.ndarray[Any, Any]
 

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._grid import NAMES, Grid
+from .grid import NAMES, Grid
 
 if TYPE_CHECKING:
-    from ._search_result import SearchResult
+    from .result import SearchResult
 
 Host = np.ndarray[Any, Any]
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
-from ._candidates import (
+from ...errors import ArgumentError
+from .candidates import (
     GAP,
     Candidates,
     ClosedForms,
@@ -15,7 +15,7 @@ from ._candidates import (
     Training,
     coordinate_paths,
 )
-from ._grid import Grid
+from .grid import Grid
 
 SOLVERS = ("auto", "comoments", "cd", "cholesky", "eigh")
 FROM_DATA = ("gd", "sgd", "svd")

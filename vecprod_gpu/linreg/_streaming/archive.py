@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .._replace import replaced
-from ..errors import ArchiveError
-from ._rows import Layout, Rows
+from ..._replace import replaced
+from ...errors import ArchiveError
+from .rows import Layout, Rows
 
 VERSION = 1
 

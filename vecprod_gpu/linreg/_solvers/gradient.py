@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from ._centring import Centred
-from ._curvature import largest_eigenvalue
-from ._data import Given, Models, problem_of
-from ._outcome import Outcome, Recorded, shown
-from ._settings import Settings
-from ._stability import rate_of, require_stable
-from ._steppers import Stepper, stepper_for
+from .._settings import Settings
+from .centring import Centred
+from .curvature import largest_eigenvalue
+from .data import Given, Models, problem_of
+from .outcome import Outcome, Recorded, shown
+from .stability import rate_of, require_stable
+from .steppers import Stepper, stepper_for
 
 Host = np.ndarray[Any, Any]
 

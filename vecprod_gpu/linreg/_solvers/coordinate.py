@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import _dispatch
-from ._data import Given, Models
-from ._outcome import Outcome, Recorded
-from ._quadratic import penalty
-from ._residuals import refined_loss
-from ._settings import Settings
-from ._stability import inverse_curvature
+from ... import _dispatch
+from .._settings import Settings
+from .data import Given, Models
+from .outcome import Outcome, Recorded
+from .quadratic import penalty
+from .residuals import refined_loss
+from .stability import inverse_curvature
 
 Host = np.ndarray[Any, Any]
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import _dispatch
-from ..errors import SingularError
-from ._data import Given, Models
-from ._outcome import Outcome, Recorded
-from ._quadratic import Quadratic, penalty
-from ._residuals import refined_loss
-from ._settings import Settings
+from ... import _dispatch
+from ...errors import SingularError
+from .._settings import Settings
+from .data import Given, Models
+from .outcome import Outcome, Recorded
+from .quadratic import Quadratic, penalty
+from .residuals import refined_loss
 
 Host = np.ndarray[Any, Any]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import Array
-from ._grid import NAMES, Grid
-from .result import FitResult
+from ..._arrays import Array
+from ..result import FitResult
+from .grid import NAMES, Grid
 
 Host = np.ndarray[Any, Any]
 
@@ -193,7 +193,7 @@ class SearchResult:
         ModuleNotFoundError
             If matplotlib is missing; the message says how to install it.
         """
-        from ._search_plot import draw
+        from .plot import draw
 
         return draw(self, self._grid, ax)
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from ._data import Given
-from ._quadratic import Quadratic
-from ._rows import Rows, on_host
+from .._streaming.rows import Rows, on_host
+from .data import Given
+from .quadratic import Quadratic
 
 Host = np.ndarray[Any, Any]
 

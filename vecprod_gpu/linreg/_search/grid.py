@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _checks
-from ..errors import ArgumentError, ShapeError
+from ... import _checks
+from ...errors import ArgumentError, ShapeError
 
 Host = np.ndarray[Any, Any]
 

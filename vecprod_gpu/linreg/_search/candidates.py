@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .. import _dispatch
-from ..errors import SingularError
-from ._closed import WORST_CONDITION, eigenvalue_cut
-from ._grid import Grid
-from ._quadratic import Quadratic
-from ._stability import ROUNDING
+from ... import _dispatch
+from ...errors import SingularError
+from .._solvers.closed import WORST_CONDITION, eigenvalue_cut
+from .._solvers.quadratic import Quadratic
+from .._solvers.stability import ROUNDING
+from .grid import Grid
 
 Host = np.ndarray[Any, Any]
 Block = tuple[Host, Host]

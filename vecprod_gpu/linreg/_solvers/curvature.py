@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from ._centring import Centred
-from ._data import Given
-from ._steppers import gradient_of
+from .centring import Centred
+from .data import Given
+from .steppers import gradient_of
 
 Host = np.ndarray[Any, Any]
 

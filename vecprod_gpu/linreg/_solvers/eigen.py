@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ._closed import eigenvalue_cut
-from ._quadratic import Quadratic
+from .closed import eigenvalue_cut
+from .quadratic import Quadratic
 
 Host = np.ndarray[Any, Any]
 

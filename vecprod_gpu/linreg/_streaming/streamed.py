@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
-from .._arrays import Array
-from ..errors import ArgumentError, ShapeError
-from . import _archive
-from ._rows import Host, Layout, Rows, gather, join
+from ..._arrays import Array
+from ...errors import ArgumentError, ShapeError
+from . import archive
+from .rows import Host, Layout, Rows, gather, join
 
 SEGMENT_BYTES = 1 << 25  # of a host problem's rows in float64: milliseconds, beside which a call is free
 DEVICE_SEGMENT_BYTES = 1 << 29  # a GPU reads it in less than a millisecond
@@ -210,9 +210,9 @@ class Streamed:
             something its arrays, as ``level0.total``; and the rows that wait, as ``waiting.X``. It is
             written beside its place and then renamed: an earlier file stays whole until the new one is.
         """
-        header = _archive.Header(self._layout, self._dtype, self._n_samples)
+        header = archive.Header(self._layout, self._dtype, self._n_samples)
         waiting = join(self._waiting) if self._waiting else None
-        _archive.write(file, self._format, header, self._tree.levels, waiting)
+        archive.write(file, self._format, header, self._tree.levels, waiting)
 
     @classmethod
     def load(cls: type[Self], file: str | PathLike[str]) -> Self:
@@ -236,7 +236,7 @@ class Streamed:
             If it cannot be opened.
         """
         new = cls()
-        header, levels, waiting = _archive.read(file, cls._format, cls._summary_type)
+        header, levels, waiting = archive.read(file, cls._format, cls._summary_type)
         new._layout = header.layout
         new._dtype, new._n_samples = header.dtype, header.n_samples
         new._tree, new._waiting = Tree(levels), waiting

@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DeviceError, ShapeError
-from ._centring import Centred
-from ._curvature import largest_eigenvalue
-from ._data import Given, Models, problem_of
-from ._outcome import Outcome, Recorded, shown
-from ._problem import Problem
-from ._rows import Rows, on_host
-from ._settings import Settings
-from ._stability import largest_stable_rate, raise_diverged, rate_of
-from ._steppers import HostStepper
+from ...errors import ArgumentError, DeviceError, ShapeError
+from .._problem import Problem
+from .._settings import Settings
+from .._streaming.rows import Rows, on_host
+from .centring import Centred
+from .curvature import largest_eigenvalue
+from .data import Given, Models, problem_of
+from .outcome import Outcome, Recorded, shown
+from .stability import largest_stable_rate, raise_diverged, rate_of
+from .steppers import HostStepper
 
 Host = np.ndarray[Any, Any]
 

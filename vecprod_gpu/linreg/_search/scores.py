@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
-from ._atoms import Part
-from ._candidates import Candidates
-from ._folds import Reader
-from ._quadratic import Quadratic
-from ._residuals import NEARLY_EXACT, ROW_BYTES
-from ._rows import Rows, on_host
-from .moments import MomentSums
+from ...errors import ArgumentError
+from .._solvers.quadratic import Quadratic
+from .._solvers.residuals import NEARLY_EXACT, ROW_BYTES
+from .._streaming.rows import Rows, on_host
+from ..moments import MomentSums
+from .atoms import Part
+from .candidates import Candidates
+from .folds import Reader
 
 Host = np.ndarray[Any, Any]
 Scorer = Callable[[Host, Host], float]

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import Array
-from ._problem import Problem
-from ._rows import Rows
+from ..._arrays import Array
+from .._problem import Problem
+from .._streaming.rows import Rows
 
 Host = np.ndarray[Any, Any]
 

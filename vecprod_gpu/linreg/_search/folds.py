@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import _checks
-from ..errors import ArgumentError, DeviceError, DTypeError, NotFiniteError
-from ._atoms import Part, find_atoms
-from ._rows import Rows, on_host
-from ._streamed import segment_rows
-from .moments import CoMoments, MomentSums
+from ... import _checks
+from ...errors import ArgumentError, DeviceError, DTypeError, NotFiniteError
+from .._streaming.rows import Rows, on_host
+from .._streaming.streamed import segment_rows
+from ..moments import CoMoments, MomentSums
+from .atoms import Part, find_atoms
 
 Host = np.ndarray[Any, Any]
 

@@ -1,0 +1,1 @@
+"""Folds, grids, candidates and scores of a cross-validated search."""

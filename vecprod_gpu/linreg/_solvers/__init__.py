@@ -1,0 +1,1 @@
+"""What a fit reads, the solvers, and what they find."""

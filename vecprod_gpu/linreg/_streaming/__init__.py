@@ -1,0 +1,1 @@
+"""Rows that arrive in chunks, and the files of what was made of them."""
