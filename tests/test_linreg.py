@@ -265,15 +265,13 @@ def test_many_steps_have_the_bits_of_single_ones(backend, rng, shape, is_full):
     optional = [module.native(array) if is_full else None for array in (weights, offset)]
     how = {"l1": 0.01, "l2": 0.1, "learning_rate": 0.05}
     start = rng.standard_normal((problems, d, k))
-    points = np.full((4, problems, d, k), np.nan)
-    points[0] = start
-    many, losses = module.native(points), module.native(np.full((3, problems, k), np.nan))
-    module.linreg_steps(*inputs, many, *optional, losses=losses, **how)
-    many, losses = (np.asarray(module.export(array, "numpy")) for array in (many, losses))
-    np.testing.assert_array_equal(many[0], start)
+    w = module.native(start.copy())
+    many, lost = (module.native(poisoned((3, *shape), np.float64)) for shape in (start.shape, (problems, k)))
+    module.linreg_steps(*inputs, w, *optional, points=many, losses=lost, **how)
+    many, lost = (np.asarray(module.export(array, "numpy")) for array in (many, lost))
     for t in range(3):
-        out, loss = module.native(np.full_like(start, np.nan)), module.native(np.full((problems, k), np.nan))
-        w = module.native(np.ascontiguousarray(many[t]))
+        out, loss = (module.native(poisoned(size, np.float64)) for size in (start.shape, (problems, k)))
         module.linreg_pass(*inputs, w, *optional, out=out, loss=loss, **how)
-        np.testing.assert_array_equal(many[t + 1], module.export(out, "numpy"))
-        np.testing.assert_array_equal(losses[t], module.export(loss, "numpy"))
+        np.testing.assert_array_equal(many[t], module.export(out, "numpy"))
+        np.testing.assert_array_equal(lost[t], module.export(loss, "numpy"))
+        w = out

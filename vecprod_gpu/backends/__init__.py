@@ -115,11 +115,12 @@ above never ask which one they hold.
     ``(B, d, k)``, which may be one array; sample_weight ``(B, n)`` or None; x_offset ``(B, d)`` or
     None.  l1, l2 and learning_rate are Python floats.  n, d, k and B are at least 1.
 
-``linreg_steps(X, y, points, sample_weight, x_offset, *, l1, l2, learning_rate, losses)``
+``linreg_steps(X, y, w, sample_weight, x_offset, *, l1, l2, learning_rate, points, losses)``
     As many steps of `linreg_pass` as losses, float64 ``(T, B, k)``, has entries, one after another, without
-    a look at the host between them: ``points[t + 1]`` receives the step from ``points[t]``, ``losses[t]``
-    the objective there. points ``(T + 1, B, d, k)`` is C-contiguous and of the summing dtype; the first of
-    them is given. All else is as for `linreg_pass`, and so are the bits.
+    a look at the host between them.  The first starts at w, each other one where the last one led:
+    ``losses[t]`` receives the objective at its start, ``points[t]`` where it leads.  points
+    ``(T, B, d, k)`` is C-contiguous and of the summing dtype, and does not overlap w.  All else is as for
+    `linreg_pass`, and so are the bits.
 
 **Small problems**, of ``reference`` and ``cpu`` alone, on C-contiguous float64 arrays of the host: P problems
 of d columns and k models, each at least 1.  Their objectives are

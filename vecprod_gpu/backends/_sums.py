@@ -89,21 +89,20 @@ def partial_sums(
 def small_steps(
     X: Array,
     y: Array,
+    w: Array,
     weights: Array | None,
     x_offset: Array | None,
-    points: Array,
     l1: float,
     l2: float,
     learning_rate: float,
+    points: Array,
     losses: Array,
 ) -> int:
     """All steps in one call, where a call takes longer than a step; the contract's `linreg_steps`."""
-    block_rows, stripe_rows, partials = _cut(X, points.shape[-1])
     is_weighted = weights is not None
-    weights = weights if is_weighted else _NO_WEIGHTS[points.dtype.char]
-    cut = block_rows, stripe_rows, partials
-    seen = frozen(points)
-    return _steps(X, y, weights, is_weighted, x_offset, *cut, seen, points, l1, l2, learning_rate, losses)
+    weights = weights if is_weighted else _NO_WEIGHTS[w.dtype.char]
+    inputs = X, y, w, weights, is_weighted, x_offset, *_cut(X, w.shape[2])
+    return _steps(*inputs, l1, l2, learning_rate, frozen(points), points, losses)
 
 
 def is_small(X: Array, models: int) -> bool:
@@ -347,27 +346,29 @@ def finish(
 def _steps(
     X: Any,
     y: Any,
+    w: Any,
     weights: Any,
     is_weighted: bool,
     x_offset: Any,
     block_rows: int,
     stripe_rows: int,
     partials: Any,
-    seen: Any,
-    points: Any,
     l1: float,
     l2: float,
     learning_rate: float,
+    seen: Any,
+    points: Any,
     losses: Any,
 ) -> int:
-    """Steps from each of the points to the next, which are seen as what a pass reads; the flags raised."""
+    """Steps from w through the points, which are seen by what reads them as inputs; the flags raised."""
     flags = 0
     units = partials.shape[0] * partials.shape[1]
     for t in range(losses.shape[0]):
+        at = w if t == 0 else seen[t - 1]
         flags |= _stripes(
-            X, y, seen[t], weights, is_weighted, x_offset, block_rows, stripe_rows, 0, units, partials
+            X, y, at, weights, is_weighted, x_offset, block_rows, stripe_rows, 0, units, partials
         )
-        flags |= finish(partials, seen[t], l1, l2, learning_rate, True, points[t + 1], losses[t])
+        flags |= finish(partials, at, l1, l2, learning_rate, True, points[t], losses[t])
     return flags
 
 

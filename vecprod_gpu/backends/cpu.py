@@ -226,24 +226,25 @@ def linreg_pass(
 def linreg_steps(
     X: Array,
     y: Array,
-    points: Array,
+    w: Array,
     sample_weight: Array | None,
     x_offset: Array | None,
     *,
     l1: float,
     l2: float,
     learning_rate: float,
+    points: Array,
     losses: Array,
 ) -> None:
     """See the contract in `vecprod_gpu.backends`."""
-    if _sums.is_small(X, points.shape[-1]):
+    if _sums.is_small(X, w.shape[-1]):
         weights = None if sample_weight is None else frozen(sample_weight)
         offset = None if x_offset is None else frozen(x_offset)
-        flags = _sums.small_steps(
-            frozen(X), frozen(y), weights, offset, points, l1, l2, learning_rate, losses
-        )
+        inputs = frozen(X), frozen(y), frozen(w), weights, offset
+        flags = _sums.small_steps(*inputs, l1, l2, learning_rate, points, losses)
         _float_status.report(flags, "linreg_pass")
         return
     how = {"l1": l1, "l2": l2, "learning_rate": learning_rate}
-    for t, loss in enumerate(losses):
-        linreg_pass(X, y, points[t], sample_weight, x_offset, out=points[t + 1], loss=loss, **how)
+    for point, loss in zip(points, losses, strict=True):
+        linreg_pass(X, y, w, sample_weight, x_offset, out=point, loss=loss, **how)
+        w = point

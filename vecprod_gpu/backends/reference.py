@@ -139,19 +139,21 @@ def linreg_pass(
 def linreg_steps(
     X: Array,
     y: Array,
-    points: Array,
+    w: Array,
     sample_weight: Array | None,
     x_offset: Array | None,
     *,
     l1: float,
     l2: float,
     learning_rate: float,
+    points: Array,
     losses: Array,
 ) -> None:
     """See the contract in `vecprod_gpu.backends`."""
     how = {"l1": l1, "l2": l2, "learning_rate": learning_rate}
-    for t, loss in enumerate(losses):
-        linreg_pass(X, y, points[t], sample_weight, x_offset, out=points[t + 1], loss=loss, **how)
+    for point, loss in zip(points, losses, strict=True):
+        linreg_pass(X, y, w, sample_weight, x_offset, out=point, loss=loss, **how)
+        w = point
 
 
 def soft_threshold(w: Array, threshold: float) -> Array:

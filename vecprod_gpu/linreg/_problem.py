@@ -13,6 +13,8 @@ from .._dispatch import Choice
 from .._layout import size
 from ..errors import DTypeError, ShapeError
 
+Host = np.ndarray[Any, Any]
+
 
 @dataclass(frozen=True)
 class Shapes:
@@ -290,6 +292,15 @@ class Problem:
             out=out,
             loss=loss,
         )
+
+    def walk(self, w: Array, steps: int, **how: Any) -> tuple[Host, Host]:
+        """So many steps from w: where each leads ``(T, B, d, k)``, and the objectives before; on the host."""
+        points = self.empty((steps, *self.shapes.native_w))
+        losses = self.empty((steps, *self.shapes.native_loss), np.float64)
+        if not self.is_empty:
+            inputs = self.X, self.y, w, self.sample_weight
+            self.backend.linreg_steps(*inputs, points=points, losses=losses, **how)
+        return self.to_host(points), self.to_host(losses)
 
 
 def _native(backend: Any, array: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:

@@ -95,21 +95,23 @@ def linreg_steps(
     launcher: Launcher,
     X: Any,
     y: Any,
-    points: Any,
+    w: Any,
     sample_weight: Any | None,
     x_offset: Any | None,
     *,
     l1: float,
     l2: float,
     learning_rate: float,
+    points: Any,
     losses: Any,
 ) -> None:
     """One pass after another on the stream, as the contract of `vecprod_gpu.backends` says."""
     how = {"l1": l1, "l2": l2, "learning_rate": learning_rate}
     X = with_whole_strides(launcher, X)
     for t in range(losses.shape[0]):
-        w, out, loss = launcher.item(points, t), launcher.item(points, t + 1), launcher.item(losses, t)
-        linreg_pass(launcher, X, y, w, sample_weight, x_offset, out=out, loss=loss, **how)
+        point, loss = launcher.item(points, t), launcher.item(losses, t)
+        linreg_pass(launcher, X, y, w, sample_weight, x_offset, out=point, loss=loss, **how)
+        w = point
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from .quadratic import penalty
 
 Host = np.ndarray[Any, Any]
 
+AHEAD_WORK = 1 << 20  # multiplications of the steps that are taken in one call, ...
+MOST_AHEAD = 64  # ... and the most of them
+
 
 class Stepper(Protocol):
     """Walks through the coefficients of ``B`` problems with k models each."""
@@ -37,39 +40,56 @@ def stepper_for(centred: Centred, start: Array, rate: Host, settings: Settings) 
 
 
 class FusedStepper:
-    """Takes the step within the pass over X."""
+    """Takes the step within the pass over X; on small data some steps ahead, in one call.
+
+    On large data a step ahead would be a pass too many where the descent stops.
+    """
 
     def __init__(self, centred: Centred, start: Array, rate: Host, settings: Settings) -> None:
-        self._problem, self._w = centred.problem, start
-        self._next = self._problem.empty(self._problem.shapes.native_w)
-        self._rate = float(rate)
+        self._problem, self._rate = centred.problem, float(rate)
         self._how: dict[str, Any] = {
             "x_offset": centred.x_offset,
             "learning_rate": self._rate,
             "l1": float(settings.l1),
             "l2": float(settings.l2),
         }
+        problems, d, k = self._problem.shapes.native_w
+        work = max(1, problems * self._problem.shapes.n * d * k)
+        self._ahead = max(1, min(MOST_AHEAD, AHEAD_WORK // work))
+        self._looks_left = settings.max_iter + 1
+        self._points = self._problem.to_host(start)[np.newaxis]
+        self._losses = np.empty((0, problems, k))
+        self._at = 0
 
     def look(self) -> Host:
         """As `Stepper`."""
-        loss = self._problem.empty(self._problem.shapes.native_loss, np.float64)
-        self._problem.run(self._w, out=self._next, loss=loss, **self._how)
-        return self._problem.to_host(loss)
+        if self._at == len(self._losses):
+            here, steps = self._points[-1], min(self._ahead, self._looks_left)
+            w = self._problem.backend.native(np.ascontiguousarray(here))
+            with np.errstate(
+                over="ignore", invalid="ignore"
+            ):  # the objectives tell of a descent that runs away
+                points, self._losses = self._problem.walk(w, steps, **self._how)
+            self._points = np.concatenate([here[np.newaxis], points])
+            self._at = 0
+            self._looks_left -= steps
+        loss: Host = self._losses[self._at]
+        return loss
 
     def norm(self) -> Host:
         """As `Stepper`."""
-        before, after = self._problem.to_host(self._w), self._problem.to_host(self._next)
-        difference = np.subtract(before, after, dtype=np.float64)
+        difference = np.subtract(self._points[self._at], self._points[self._at + 1], dtype=np.float64)
         norm: Host = np.sqrt(np.add.reduce(difference * difference, axis=1)) / self._rate
         return norm
 
     def step(self) -> None:
         """As `Stepper`."""
-        self._w, self._next = self._next, self._w
+        self._at += 1
 
     def coef(self) -> Host:
         """As `Stepper`."""
-        return self._problem.to_host(self._w).astype(np.float64)
+        here: Host = self._points[self._at].astype(np.float64)
+        return here
 
 
 class HostStepper:
