@@ -35,6 +35,7 @@ Array = np.ndarray[Any, Any]
 WIDEST_MATRIX = 1 << 16  # elements; a larger one is one for all threads, others are one for each stripe
 SERIAL_WORK = 1 << 20  # multiplications; below this a second thread costs more than it brings
 PACKING_WORK = 8  # multiplications that packing an element of X takes as long as
+LEAST_PRODUCTS = 1 << 23  # of a task; with fewer a thread is sooner done than the next is begun
 LEAST_ELEMENTS = 1 << 17  # of small problems side by side; with fewer a thread is sooner done than begun
 CHUNK_BYTES = 1 << 20  # of the states of small problems, which stay in the cache until they are used
 GROUP_BYTES = 4 << 20  # of blocks that are packed before the threads turn to their products
@@ -176,7 +177,8 @@ class _Sums:
             self._run_stripes(per_stripe, start, stop, (heads[start:stop], matrices[start:stop]))
 
         self._find_origins()
-        self._on_threads(task, stripes, 1)
+        products = self.block_rows * per_stripe * self.shape[0] * self.shape[1]
+        self._on_threads(task, stripes, max(1, LEAST_PRODUCTS // products))
         self._finish((heads, matrices), stripes)
 
     def _find_origins(self) -> None:
