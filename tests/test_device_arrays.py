@@ -298,7 +298,13 @@ class TestNothingLeavesItsDevice:
         assert (choice.backend, choice.reason) == ("cupy", "the arrays are cupy arrays")
 
 
-SMALL_PROBLEMS = {"coordinate_descent", "normal_equations", "proximal_descent", "solve_positive"}
+SMALL_PROBLEMS = {
+    "coordinate_descent",
+    "normal_equations",
+    "proximal_descent",
+    "solution_loss",
+    "solve_positive",
+}
 OPERATIONS = (
     "batched_outer",
     "co_moments",

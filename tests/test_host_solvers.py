@@ -46,6 +46,25 @@ def test_normal_equations_are_those_of_the_rows(host, rng, shape, is_centred):
     np.testing.assert_allclose(yy, np.einsum("bkk->bk", expected)[:, d:].astype(np.float64), **close)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (5, 4, 3, 3), (300, 4, 1, 1), (2, 6, 1, 5)])
+def test_solution_loss_is_that_of_the_quadratic_form(host, rng, shape):
+    problems, d, targets, k = shape
+    X = rng.standard_normal((problems, 3 * d, d))
+    y = rng.standard_normal((problems, 3 * d, targets))
+    H, c, yy = X.mT @ X, X.mT @ y, np.square(y).sum(axis=1)
+    l2 = rng.uniform(0.5, 2, k)
+    each = H[:, np.newaxis] + l2[:, np.newaxis, np.newaxis] * np.eye(d)
+    sides = np.broadcast_to(c, (problems, d, k)).transpose(0, 2, 1)[..., np.newaxis]
+    w = np.ascontiguousarray(np.linalg.solve(each, sides)[..., 0].transpose(0, 2, 1))
+    loss, terms = (poisoned((problems, k), np.float64) for _ in range(2))
+    host.solution_loss(H, c, yy, w, l2, loss, terms)
+    residuals = y - X @ w
+    # Sums of 3 d squares of a few units, against a form that is as large and cancels by a factor of ten.
+    np.testing.assert_allclose(loss, np.square(residuals).sum(axis=1) / 2, rtol=1e-10, atol=1e-11)
+    spread = np.sqrt(np.einsum("bdd->bd", H))
+    np.testing.assert_allclose(terms, yy + np.einsum("bd,bdk->bk", spread, np.abs(w)) ** 2, rtol=1e-12)
+
+
 class TestSolvePositive:
     # (P, d, k): lanes filled and not, one column, and wider than what is compiled
     SHAPES = ((1, 1, 1), (7, 1, 2), (8, 2, 1), (19, 4, 3), (3, 17, 2), (1, 64, 1), (1, 90, 2))

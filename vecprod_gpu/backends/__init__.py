@@ -140,6 +140,12 @@ semidefinite; l1 and l2 ``(k,)`` are not negative.
     at most ``d * eps``, where an element of the diagonal of A is not positive, or where anything in A is
     not finite.
 
+``solution_loss(H, c, yy, w, l2, loss, terms)``
+    Of solutions w ``(P, d, k)`` of ``(H + l2) w = c``: ``loss = yy / 2 + q(w)`` without its penalties, which
+    there is ``(yy - cᵀ w - l2 * |w|²) / 2``, and not below 0; and ``terms = yy + (sqrt(H_jj) · |w_j|)²``, how
+    large the terms of the quadratic form may be that cancel each other.  c ``(P, d, 1 or k)``, yy
+    ``(P, 1 or k)``; loss and terms ``(P, k)``.
+
 ``proximal_descent(H, c, w, *, l1, l2, learning_rate, values, norms)``
     ``T = len(norms)`` steps of proximal gradient descent, for each problem and model:
     ``w = soft_threshold(w - learning_rate * (H w - c + l2 * w), learning_rate * l1)``.

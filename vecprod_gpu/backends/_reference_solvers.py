@@ -38,6 +38,13 @@ def solve_positive(A: Array, b: Array, out: Array, condition: Array) -> None:
     condition[...] = np.where(is_sound, norms, np.inf)
 
 
+def solution_loss(H: Array, c: Array, yy: Array, w: Array, l2: Array, loss: Array, terms: Array) -> None:
+    """See the contract in `vecprod_gpu.backends`."""
+    spread = np.sqrt(np.diagonal(H, axis1=1, axis2=2))[:, :, np.newaxis]
+    terms[...] = yy + np.square((spread * np.abs(w)).sum(axis=1))
+    loss[...] = np.maximum(yy - (c * w).sum(axis=1) - l2 * np.square(w).sum(axis=1), 0.0) / 2
+
+
 def _factor(matrices: Array) -> Array:
     """Cholesky's factors, NaN where there is none, which halving the batch finds out."""
     try:

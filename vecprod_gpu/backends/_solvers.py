@@ -21,6 +21,7 @@ Array = np.ndarray[Any, Any]
 
 WIDEST_SYSTEM = 64  # columns; a wider system is one for LAPACK
 LANES = 8  # systems side by side: the widest vectors of float64
+LOSS_WORK = 8  # multiplications that a coefficient's share in a loss takes as long as
 USUAL_SWEEPS = 16  # of a model, to tell whether threads are worth their start
 LEAST_WORK = SERIAL_WORK // 4  # of a task, beside which its start is nothing
 TASKS = 64  # pieces of work for the threads
@@ -51,6 +52,16 @@ def solve_positive(A: Array, b: Array, out: Array, condition: Array) -> None:
         _solve_systems(A, b, start, stop, out, condition)
 
     _share(task, -(-problems // LANES), problems * d * d * (d + k))
+
+
+def solution_loss(H: Array, c: Array, yy: Array, w: Array, l2: Array, loss: Array, terms: Array) -> None:
+    """See the contract in `vecprod_gpu.backends`."""
+    H, c, yy, w, l2 = _inputs(H, c, yy, w, l2)
+
+    def task(start: int, stop: int) -> None:
+        _add_up_losses(H, c, yy, w, l2, start, stop, loss, terms)
+
+    _share(task, len(w), LOSS_WORK * w.size)
 
 
 def proximal_descent(
@@ -134,6 +145,26 @@ def _cut_moments(
                 c[problem, i, j - d] = share * matrix[problem, i, j] + offset * mean[j]
             if i >= d:
                 yy[problem, i - d] = share * matrix[problem, i, i] + offset * mean[i]
+
+
+@compiled(error_model="numpy")
+def _add_up_losses(
+    H: Any, c: Any, yy: Any, w: Any, l2: Any, start: int, stop: int, loss: Any, terms: Any
+) -> None:
+    """Write the losses and terms of problems ``start`` to ``stop``."""
+    _, d, k = w.shape
+    for problem in range(start, stop):
+        for model in range(k):
+            target = min(model, yy.shape[1] - 1)
+            along = square = size = 0.0
+            for j in range(d):
+                coefficient = w[problem, j, model]
+                along += c[problem, j, target] * coefficient
+                square += coefficient * coefficient
+                size += math.sqrt(H[problem, j, j]) * abs(coefficient)
+            height = yy[problem, target]
+            loss[problem, model] = max(height - along - l2[model] * square, 0.0) / 2
+            terms[problem, model] = height + size * size
 
 
 # --- Positive definite systems ---------------------------------------------------------------------

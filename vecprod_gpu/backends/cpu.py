@@ -29,7 +29,7 @@ from ._moments import co_moments, gram
 from ._normals import face_normals, grid_normals, vertex_normals
 from ._packing import frozen
 from ._slices import over_longest_axis
-from ._solvers import coordinate_descent, normal_equations, proximal_descent, solve_positive
+from ._solvers import coordinate_descent, normal_equations, proximal_descent, solution_loss, solve_positive
 from ._status import Status
 from ._streaming import VECTOR_BYTES, publish
 from ._threads import for_each_block
@@ -60,6 +60,7 @@ __all__ = [
     "overlaps",
     "proximal_descent",
     "reshape",
+    "solution_loss",
     "solve_positive",
     "status",
     "supports",

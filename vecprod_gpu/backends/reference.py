@@ -20,7 +20,13 @@ from ._host_arrays import (
 )
 from ._reference_geometry import face_normals, grid_normals, measure, vertex_normals
 from ._reference_moments import co_moments, gram
-from ._reference_solvers import coordinate_descent, normal_equations, proximal_descent, solve_positive
+from ._reference_solvers import (
+    coordinate_descent,
+    normal_equations,
+    proximal_descent,
+    solution_loss,
+    solve_positive,
+)
 from ._status import Status
 
 __all__ = [
@@ -48,6 +54,7 @@ __all__ = [
     "overlaps",
     "proximal_descent",
     "reshape",
+    "solution_loss",
     "solve_positive",
     "status",
     "supports",

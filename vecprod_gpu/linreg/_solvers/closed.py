@@ -11,7 +11,7 @@ from .._settings import Settings
 from .data import Given, Models
 from .outcome import Outcome, Recorded
 from .quadratic import Quadratic, penalty
-from .residuals import refined_loss
+from .residuals import refined
 
 Host = np.ndarray[Any, Any]
 
@@ -128,11 +128,13 @@ def _outcome(
     solver: str, given: Given, settings: Settings, quadratic: Quadratic, coef: Host, rank: Host | None
 ) -> Outcome:
     l2 = settings.per_model(coef.shape[2])[1]
-    squares = np.einsum("bdk,bdk->bk", coef, coef)
-    # At the solution H w is c - l2 w, which leaves of the quadratic form what follows.
-    along = np.einsum("bdk,bdk->bk", np.broadcast_to(quadratic.linear, coef.shape), coef)
-    loss = np.maximum(quadratic.square - along - l2 * squares, 0.0) / 2
-    loss = refined_loss(given, quadratic, coef, loss) + l2 / 2 * squares
+    loss, terms = np.empty((2, coef.shape[0], coef.shape[2]))
+    if loss.size:
+        parts = quadratic.hessian, quadratic.linear, quadratic.square
+        _dispatch.host().solution_loss(*parts, coef, l2, loss, terms)
+    loss = refined(loss, terms, given, quadratic, coef)
+    if l2.any():
+        loss = loss + penalty(coef, np.zeros(1), l2)
     return Outcome(
         solver,
         coef,

@@ -170,7 +170,7 @@ class Models:
 
 def export(given: Given, array: Host, shape: tuple[int, ...]) -> Array:
     """A result of the host in the caller's kind and dtype; a NumPy scalar where NumPy would give one."""
-    result = array.reshape(shape).astype(given.dtype)
+    result = array.reshape(shape).astype(given.dtype, copy=False)
     if given.kind == "numpy":
         return result[()]
     backend = _dispatch.choose("linreg", given.kind, given.dtype, Work(0)).module

@@ -45,7 +45,7 @@ class Quadratic:
         linear = np.empty((problems, d, columns - d))
         square = np.empty((problems, columns - d))
         host.normal_equations(sums.total, sums.means, sums.matrix, fit_intercept, hessian, linear, square)
-        means = sums.means if fit_intercept else np.zeros_like(sums.means)
+        means = sums.means if fit_intercept else np.broadcast_to(np.float64(0), sums.means.shape)
         return cls(hessian, linear, square, means[:, :d], means[:, d:])
 
     def intercept(self, w: Host) -> Host:

@@ -14,14 +14,17 @@ NEARLY_EXACT = 1e-8  # of the terms of the quadratic form; below it few of float
 ROW_BYTES = 1 << 24  # of X, widened to float64 at once
 
 
-def refined_loss(given: Given, quadratic: Quadratic, coef: Host, loss: Host | None = None) -> Host:
-    """Half the mean squared error ``(B, k)`` of coefficients, by residuals where it is nearly zero.
+def refined_loss(given: Given, quadratic: Quadratic, coef: Host) -> Host:
+    """Half the mean squared error ``(B, k)`` of coefficients, by residuals where it is nearly zero."""
+    return refined(quadratic.loss(coef), _terms(quadratic, coef), given, quadratic, coef)
 
-    Those cost one more read of the data; without data `loss`, from the quadratic form, has to do.
+
+def refined(loss: Host, terms: Host, given: Given, quadratic: Quadratic, coef: Host) -> Host:
+    """The loss of coefficients, by residuals where the terms that it is left of cancel each other.
+
+    Those cost one more read of the data; without data the loss, from the quadratic form, has to do.
     """
-    if loss is None:
-        loss = quadratic.loss(coef)
-    nearly_exact = 2 * loss <= NEARLY_EXACT * _terms(quadratic, coef)
+    nearly_exact = 2 * loss <= NEARLY_EXACT * terms
     if given.rows is None or not nearly_exact.any():
         return loss
     return np.where(nearly_exact, squares_of_residuals(given.rows, coef, quadratic) / 2, loss)
