@@ -108,9 +108,12 @@ def pack_lanes(typing_context: Any, source: Any, first: Any, last: Any, element:
         source, first, last, element, packed = _unpacked(context, builder, signature, arguments)
         narrow, wide = (ir.VectorType(context.get_data_type(signature.args[k].dtype), SIDE) for k in (0, 4))
         offset = builder.mul(element, element.type(context.get_abi_sizeof(narrow.element)))
-        rows = [
-            _load(builder, narrow, row, offset) for row in _row_starts(builder, source, first, last, LANES)
-        ]
+        starts = _row_starts(builder, source, first, last, LANES)
+        rows = [_load(builder, narrow, start, offset) for start in starts]
+        # The runs are too short for the processor to see where the next ones will begin.
+        ahead = builder.mul(cgutils.unpack_tuple(builder, source.strides)[0], first.type(LANES))
+        for start in starts:
+            _prefetch(builder, cgutils.pointer_add(builder, start, builder.add(offset, ahead)))
         if narrow != wide:
             rows = [builder.fpext(row, wide) for row in rows]
         halves = [_transposed(builder, rows[k : k + SIDE]) for k in range(0, LANES, SIDE)]
@@ -236,6 +239,15 @@ def _load(builder: Any, vector: ir.VectorType, base: Any, offset: Any = 0) -> An
 def _store(builder: Any, value: Any, base: Any, offset: Any = 0) -> None:
     """A vector to any address."""
     builder.store(value, cgutils.pointer_add(builder, base, offset, value.type.as_pointer())).align = 1
+
+
+def _prefetch(builder: Any, address: Any) -> None:
+    """Ask for a line of memory that will be read soon; any address will do."""
+    pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    read, into_all_caches, of_data = number(0), number(3), number(1)
+    builder.call(function, [builder.bitcast(address, pointer), read, into_all_caches, of_data])
 
 
 def _lane_vector(context: Any, kind: Any) -> ir.VectorType:
