@@ -46,7 +46,7 @@ def coefficients(data, l2=0.0, fit_intercept=True):
 
 
 def assert_same_bits(ours, theirs):
-    a, b = ours._summary(), theirs._summary()
+    a, b = ours.summary, theirs.summary
     for name in ("total", "origin", "triangle"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
 
@@ -203,7 +203,7 @@ THREADS = """
 import hashlib, numpy as np
 from vecprod_gpu.linreg.tsqr import TSQR
 rng = np.random.default_rng(0)
-factor = TSQR.from_arrays(rng.random((40_000, 9)), rng.random(40_000))._summary().triangle
+factor = TSQR.from_arrays(rng.random((40_000, 9)), rng.random(40_000)).summary.triangle
 print(hashlib.sha256(factor.tobytes()).hexdigest())
 """
 
@@ -222,14 +222,14 @@ def test_merge(rng, small_blocks):
     X += 1e6 * rng.standard_normal(3)
     whole = TSQR.from_arrays(X, y, s)
     parts = [TSQR.from_arrays(X[:, at], y[:, at], s[:, at]) for at in (np.s_[:2], np.s_[2:300], np.s_[300:])]
-    before = [part._summary() for part in parts]
+    before = [part.summary for part in parts]
     left = parts[0].merge(parts[1]).merge(parts[2])
     right = parts[0].merge(parts[1].merge(parts[2]))
     for merged in (left, right):
         assert merged.n_samples == 700
         assert_same_to_rounding(merged, whole, 1e-12)
     assert_same_to_rounding(TSQR().merge(whole), whole)
-    assert all(part._summary() is earlier for part, earlier in zip(parts, before, strict=True))
+    assert all(part.summary is earlier for part, earlier in zip(parts, before, strict=True))
     with pytest.raises(vp.errors.ShapeError, match=r"other was read from X \(2, n, 3\) and no y"):
         whole.merge(TSQR.from_arrays(X))
 
@@ -415,13 +415,13 @@ def test_sums_of_squares_may_leave_the_range(rng):
 def test_what_is_not_finite_is_named(value, rng, small_blocks):
     X, y, _ = random_rows(rng)
     data = TSQR.from_arrays(X[:300], y[:300])
-    before = data._summary()
+    before = data.summary
     X[770, 2] = value
     with pytest.raises(vp.errors.NotFiniteError, match=f"X holds {value} at row 770, column 2"):
         data.update(X[300:], y[300:])
     with pytest.raises(vp.errors.NotFiniteError, match=f"X holds {value} at row 770, column 2"):
         TSQR.from_arrays(X, y)
-    assert data._summary() is before
+    assert data.summary is before
     assert data.n_samples == 300
 
 

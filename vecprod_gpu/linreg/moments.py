@@ -142,38 +142,22 @@ class CoMoments(Streamed):
     _summarise = staticmethod(MomentSums.of)
 
     @property
-    def weight_sum(self) -> Any:
-        """Sum of the weights; the number of rows where there were none."""
-        return self._of_caller(self._summary().total, ())
-
-    @property
-    def mean(self) -> Host:
-        """Means of the columns of X."""
-        d = self._shapes().d
-        return self._of_caller(self._summary().means[:, :d], (d,))  # type: ignore[no-any-return]
-
-    @property
-    def y_mean(self) -> Any:
-        """Means of the targets."""
-        return self._of_caller(self._summary().means[:, self._shapes().d :], self._models())
-
-    @property
     def xx(self) -> Host:
         """Centred sums of outer products of the rows of X."""
-        d = self._shapes().d
-        return self._of_caller(self._summary().matrix[:, :d, :d], (d, d))  # type: ignore[no-any-return]
+        d = self.layout.d
+        return self._of_caller(self.summary.matrix[:, :d, :d], (d, d))  # type: ignore[no-any-return]
 
     @property
     def xy(self) -> Host:
         """Centred sums of outer products of the rows of X with those of y."""
-        d, models = self._shapes().d, self._models()
-        return self._of_caller(self._summary().matrix[:, :d, d:], (d, *models))  # type: ignore[no-any-return]
+        d, models = self.layout.d, self._models()
+        return self._of_caller(self.summary.matrix[:, :d, d:], (d, *models))  # type: ignore[no-any-return]
 
     @property
     def yy(self) -> Any:
         """Centred sum of squares of each target."""
-        d, models = self._shapes().d, self._models()
-        squares = np.einsum("bii->bi", self._summary().matrix)[:, d:]
+        d, models = self.layout.d, self._models()
+        squares = np.einsum("bii->bi", self.summary.matrix)[:, d:]
         return self._of_caller(squares, models)
 
     def cov(self, ddof: float = 1) -> Host:

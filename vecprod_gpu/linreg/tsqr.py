@@ -179,25 +179,9 @@ class TSQR(Streamed):
     _summarise = staticmethod(Factor.of)
 
     @property
-    def weight_sum(self) -> Any:
-        """Sum of the weights; the number of rows where there were none."""
-        return self._of_caller(self._summary().total, ())
-
-    @property
-    def mean(self) -> Host:
-        """Means of the columns of X."""
-        d = self._shapes().d
-        return self._of_caller(self._summary().means[:, :d], (d,))  # type: ignore[no-any-return]
-
-    @property
-    def y_mean(self) -> Any:
-        """Means of the targets."""
-        return self._of_caller(self._summary().means[:, self._shapes().d :], self._models())
-
-    @property
     def factor(self) -> Host:
         """Upper triangular factor of the centred columns of X and y."""
-        triangle = self._summary().centred()[:, 1:]
+        triangle = self.summary.centred()[:, 1:]
         return self._of_caller(triangle, triangle.shape[1:])  # type: ignore[no-any-return]
 
     def solve(self, l2: float, fit_intercept: bool, rcond: float | None = None) -> Solution:
@@ -206,8 +190,8 @@ class TSQR(Streamed):
         Singular values up to ``rcond`` times the largest, ``max(n, d)`` roundings by default, count as 0.
         """
         self._models()
-        factor: Factor = self._summary()
-        d, total = self._shapes().d, factor.total[:, np.newaxis]
+        factor: Factor = self.summary
+        d, total = self.layout.d, factor.total[:, np.newaxis]
         triangle = factor.centred() if fit_intercept else factor.about(np.zeros(1))[:, :, 1:]
         means = factor.means if fit_intercept else np.zeros_like(factor.origin)
         X, y, x_mean, y_mean = triangle[:, :, :d], triangle[:, :, d:], means[:, :d], means[:, d:]

@@ -31,6 +31,14 @@ class Summary(Protocol):
     def fits(self, layout: Layout) -> bool:
         """Whether the arrays have the shapes that such rows give."""
 
+    @property
+    def total(self) -> Host:
+        """Sums of the weights, ``(B,)``."""
+
+    @property
+    def means(self) -> Host:
+        """Weighted means of the columns of ``[X y]``, ``(B, D)``."""
+
 
 class Tree:
     """A binary counter: level i holds the summary of 2**i segments, or None."""
@@ -102,13 +110,35 @@ class Streamed:
 
     @property
     def layout(self) -> Layout:
-        """What the rows have in common."""
-        return self._shapes()
+        """What the rows have in common; there must be some."""
+        if self._layout is None:
+            raise self._empty()
+        return self._layout
 
     @property
     def summary(self) -> Any:
-        """What is known of all rows."""
-        return self._summary()
+        """What is known of all rows; there must be some."""
+        if self._folded is None:
+            if not self._n_samples:
+                raise self._empty()
+            self._folded = self._tree.total(self._summary_of_last(self._waiting, self._n_samples))
+        return self._folded
+
+    @property
+    def weight_sum(self) -> Any:
+        """Sum of the weights; the number of rows where there were none."""
+        return self._of_caller(self.summary.total, ())
+
+    @property
+    def mean(self) -> Host:
+        """Means of the columns of X."""
+        d = self.layout.d
+        return self._of_caller(self.summary.means[:, :d], (d,))  # type: ignore[no-any-return]
+
+    @property
+    def y_mean(self) -> Any:
+        """Means of the targets."""
+        return self._of_caller(self.summary.means[:, self.layout.d :], self._models())
 
     def update(self: Self, X: Array, y: Array | None = None, sample_weight: Array | None = None) -> Self:
         """Read more rows, in place.
@@ -194,7 +224,7 @@ class Streamed:
         dtypes = [one._dtype for one in (self, other) if one._layout is not None]
         new._dtype = np.result_type(*dtypes) if dtypes else new._dtype
         new._n_samples = self._n_samples + other._n_samples
-        parts = [one._summary() for one in (self, other) if one._n_samples]
+        parts = [one.summary for one in (self, other) if one._n_samples]
         new._tree = Tree([parts[0].merge(parts[1]) if len(parts) > 1 else parts[0]] if parts else [])
         return new
 
@@ -251,30 +281,19 @@ class Streamed:
         """Read the rows, once."""
         raise NotImplementedError
 
-    def _summary(self) -> Any:
-        """The summary of all rows; there must be some."""
-        if self._folded is None:
-            if not self._n_samples:
-                raise ArgumentError(f"the {type(self).__name__} is empty: give it rows with update")
-            self._folded = self._tree.total(self._summary_of_last(self._waiting, self._n_samples))
-        return self._folded
-
-    def _shapes(self) -> Layout:
-        """What the rows have in common; there must be some."""
-        if self._layout is None:
-            raise ArgumentError(f"the {type(self).__name__} is empty: give it rows with update")
-        return self._layout
+    def _empty(self) -> ArgumentError:
+        return ArgumentError(f"the {type(self).__name__} is empty: give it rows with update")
 
     def _models(self) -> tuple[int, ...]:
         """Axes of the targets; there must be some."""
-        layout = self._shapes()
+        layout = self.layout
         if not layout.targets:
             raise ArgumentError(f"the {type(self).__name__} was read without y")
         return layout.models
 
     def _of_caller(self, array: Host, shape: tuple[int, ...]) -> Any:
         """A copy with the batch's axes; a scalar where there are none."""
-        return array.reshape((*self._shapes().lead, *shape)).copy()[()]
+        return array.reshape((*self.layout.lead, *shape)).copy()[()]
 
     def _absorb(self, tree: Tree, waiting: list[Rows], rows: Rows) -> list[Rows]:
         """Push every segment that is full; return the rows that wait, the newest of them last."""
