@@ -317,3 +317,14 @@ def test_the_loss_of_a_nearly_exact_fit(host_backend, rng, solver, noise, scale,
         assert fit.loss == pytest.approx(float((residual**2).mean() / 2), rel=1e-6)
     else:
         assert fit.loss <= 1e-25 * np.abs(y).max() ** 2 or solver == "sgd"
+
+
+@pytest.mark.parametrize("solver", ["gd", "comoments", "cholesky", "svd"])
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+def test_far_from_one_the_steps_are_as_many(host_backend, rng, solver, scale):
+    X = rng.standard_normal((50, 3))
+    y = X @ [1.0, 2.0, 3.0] + rng.standard_normal(50)
+    near, far = (vp.linreg_fit(X * by, y * by, solver=solver, tol=1e-9) for by in (1.0, scale))
+    assert far.converged
+    assert far.n_iter == near.n_iter
+    np.testing.assert_allclose(far.coef, near.coef, rtol=1e-9)

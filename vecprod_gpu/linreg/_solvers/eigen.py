@@ -54,7 +54,11 @@ class EigenDescent:
     @_quietly
     def norms(self, t: int) -> Host:
         """Norms of the gradient ``(B, k)`` after t steps."""
-        norm: Host = np.linalg.norm(self._shrunk(t), axis=1)
+        shrunk = self._shrunk(t)
+        largest = np.abs(shrunk).max(axis=1, initial=0.0)
+        # Squares of gradients overflow long before the gradients do.
+        share = np.divide(shrunk, largest[:, np.newaxis], out=np.zeros_like(shrunk), where=shrunk != 0)
+        norm: Host = largest * np.linalg.norm(share, axis=1)
         return norm
 
     def loss(self, t: int) -> Host:
