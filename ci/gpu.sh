@@ -50,7 +50,7 @@ run_tests() {
 }
 
 heading "pytest"
-run_tests python -m pytest -rs
+run_tests python -m pytest -n 0 -rs
 
 sanitizer=$(command -v compute-sanitizer || true)
 [[ -n $sanitizer || ! -x /usr/local/cuda/bin/compute-sanitizer ]] ||
@@ -64,6 +64,6 @@ fi
 for tool in memcheck racecheck initcheck synccheck; do
     heading "compute-sanitizer $tool"
     run_tests "$sanitizer" --tool "$tool" --error-exitcode 1 --report-api-errors no \
-        python -m pytest -rs tests/kernels/test_cu_shim.py tests/kernels/test_numba_simulator.py \
+        python -m pytest -n 0 -rs tests/kernels/test_cu_shim.py tests/kernels/test_numba_simulator.py \
         tests/test_device_arrays.py
 done
