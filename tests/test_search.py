@@ -4,6 +4,7 @@ import sys
 import warnings
 
 import matplotlib
+import matplotlib.pyplot
 import numpy as np
 import pytest
 from sklearn.linear_model import ElasticNet, LinearRegression, Ridge
@@ -471,13 +472,6 @@ def test_to_dict_has_the_order_of_grid_search_cv(rng):
     np.testing.assert_array_equal(table["mean_test_score"], ours.scores.mean(0))
     np.testing.assert_array_equal(table["std_test_score"], ours.scores.std(0))
     assert "SearchResult(best_params={'l1'" in repr(ours)
-
-
-def test_to_dict_makes_a_data_frame(rng):
-    pandas = pytest.importorskip("pandas")
-    X, y = draw(rng)
-    frame = pandas.DataFrame(linreg_search(X, y, l2=[0.1, 0.2]).to_dict())
-    assert frame.shape == (2, 13)
 
 
 def test_equals_share_a_rank(rng):
