@@ -1,8 +1,17 @@
 """The libraries that ours is raced against: each is imported only if it is there."""
 
 import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from .runner import Runner
+
+PACKAGES = (
+    *("vecprod-gpu", "numpy", "numba", "numba-cuda", "cupy-cuda13x", "cupy-cuda12x"),
+    *("torch", "jax", "jaxlib", "numexpr", "scikit-learn", "matplotlib"),
+)
 
 
 def load(name: str) -> tuple[Any, str]:
@@ -13,10 +22,62 @@ def load(name: str) -> tuple[Any, str]:
         return None, f"{type(error).__name__}: {error}"
 
 
+@dataclass
+class Peers:
+    """The peers' modules on the CPU, and why some are missing.
+
+    Attributes
+    ----------
+    missing : dict of str to str
+        Peers that cannot take part in the row, and why.
+    compiles : bool
+        Whether torch.compile takes part, which needs seconds for each function.
+    """
+
+    missing: dict[str, str] = field(default_factory=dict)
+    compiles: bool = True
+
+    def torch(self, make: Callable[[Any], Iterator[Runner]]) -> list[Runner]:
+        """Runners that need torch."""
+        return self._with("torch", make)
+
+    def jax(self, make: Callable[[Any], Iterator[Runner]]) -> list[Runner]:
+        """Runners that need JAX."""
+        return self._with("jax", make)
+
+    def sklearn(self, make: Callable[[Any], Iterator[Runner]]) -> list[Runner]:
+        """Runners that need scikit-learn."""
+        return self._with("sklearn", make)
+
+    def numexpr(self, make: Callable[[Any], Iterator[Runner]]) -> list[Runner]:
+        """Runners that need numexpr."""
+        return self._with("numexpr", make)
+
+    def compiled(self, torch: Any, function: Callable[..., Any], *tensors: Any) -> Iterator[Runner]:
+        """What torch.compile makes of a function, on these tensors."""
+        if self.compiles:
+            compiled = torch.compile(function, dynamic=False)
+            yield Runner("torch.compile", lambda: compiled(*tensors))
+
+    def release(self) -> None:
+        """Nothing is held from one row to the next."""
+
+    def machine(self) -> dict[str, Any]:
+        """Nothing beside what is told of every machine."""
+        return {}
+
+    def _with(self, name: str, make: Callable[[Any], Iterator[Runner]]) -> list[Runner]:
+        module, why = load(name)
+        if module is None:
+            self.missing[name] = why
+            return []
+        return list(make(module))
+
+
 def installed(*names: str) -> dict[str, str]:
     """Versions of those of the packages that are installed."""
     versions = {}
-    for name in names:
+    for name in names or PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
@@ -32,4 +93,7 @@ def threads() -> dict[str, int]:
     torch, _ = load("torch")
     if torch is not None:
         counts["torch"] = torch.get_num_threads()
+    numexpr, _ = load("numexpr")
+    if numexpr is not None:
+        counts["numexpr"] = numexpr.get_num_threads()
     return counts

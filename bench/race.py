@@ -7,36 +7,18 @@ reported as wrong.
 """
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-TURN_SECONDS = 0.02  # a runner that is faster is called repeatedly within its turn
+from .clocks import Clock, Timer, WallClock
+from .runner import LIMIT, OURS, Runner
 
-
-@dataclass(frozen=True)
-class Runner:
-    """One way to compute a row.
-
-    Attributes
-    ----------
-    name : str
-        ``"ours"``, a peer's name, or a limit's.
-    call : callable
-        Computes once; waits until the result is there.
-    result : callable or None
-        Makes a NumPy array of what ``call`` returned; None for a limit, which has no result to check.
-    share : float, default 1.0
-        Of the row's work that a call does, where all of it would take minutes: its time is divided by it.
-    """
-
-    name: str
-    call: Callable[[], Any]
-    result: Callable[[Any], Any] | None = np.asarray
-    share: float = 1.0
+Expected = Any
+"""The result in float64, or a function that gives the error of a result."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +33,14 @@ class Timing:
         Largest difference from the expected result, in units of its largest element.
     is_wrong : bool
         Whether that is more than the row tolerates.
+    how : str
+        What the seconds are; see `clocks.Timer`.
     """
 
     seconds: tuple[float, ...]
     error: float | None = None
     is_wrong: bool = False
+    how: str = "wall"
 
     @property
     def median(self) -> float:
@@ -67,7 +52,7 @@ class Timing:
         """First and third quartile."""
         if len(self.seconds) < 2:
             return self.seconds[0], self.seconds[0]
-        first, _, third = statistics.quantiles(self.seconds, n=4)
+        first, _, third = statistics.quantiles(self.seconds, n=4, method="inclusive")
         return first, third
 
 
@@ -91,18 +76,30 @@ class Race:
 
     def ratio(self, name: str) -> float:
         """How many times faster ours was than `name`: the median of the ratios turn by turn."""
-        pairs = zip(self.timings[name].seconds, self.timings["ours"].seconds, strict=True)
+        pairs = zip(self.timings[name].seconds, self.timings[OURS].seconds, strict=True)
         return statistics.median(theirs / ours for theirs, ours in pairs)
+
+    @property
+    def peers(self) -> list[str]:
+        """Every runner but ours and the limits; other ways of ours are among them."""
+        return [name for name in self.timings if name != OURS and not name.startswith(LIMIT)]
+
+    @property
+    def limit(self) -> str | None:
+        """The fastest of the limits."""
+        limits = [name for name in self.timings if name.startswith(LIMIT)]
+        return min(limits, key=lambda name: self.timings[name].median, default=None)
 
 
 def run(
     row: str,
     runners: Sequence[Runner],
-    expected: Any,
+    expected: Expected,
     *,
     tolerance: float,
     turns: int = 9,
     missing: dict[str, str] | None = None,
+    clock: Clock | None = None,
 ) -> Race:
     """Race the runners of one row.
 
@@ -112,66 +109,65 @@ def run(
         What is raced.
     runners : sequence of Runner
         Ours among them, by that name.
-    expected : array_like
-        The result in float64.
+    expected : array_like or callable
+        The result in float64, or a function that gives the error of a result.
     tolerance : float
         Largest difference from it that still counts as right, in units of its largest element.
     turns : int, default 9
         Times that each runner is timed; they take turns in rotating order.
     missing : dict of str to str, optional
-        Peers that cannot take part, and why.
+        Peers that cannot take part, and why; one that fails joins them.
+    clock : Clock, optional
+        What times them; the host's clock unless given.
 
     Returns
     -------
     Race
         Times, errors and ratios.
     """
-    errors = {runner.name: _error(runner, expected) for runner in runners}
-    repeats = {runner.name: _repeats(runner) for runner in runners}
-    seconds: dict[str, list[float]] = {runner.name: [] for runner in runners}
-    for turn in range(turns):
-        first = turn % len(runners)
-        for runner in (*runners[first:], *runners[:first]):
-            seconds[runner.name].append(_time(runner, repeats[runner.name]))
+    missing = dict(missing or {})
+    check = expected if callable(expected) else partial(relative_error, np.asarray(expected, np.float64))
+    timers: dict[str, Timer] = {}
+    errors: dict[str, float | None] = {}
+    for runner in runners:
+        try:
+            timer = (clock or WallClock()).timer(runner)
+            errors[runner.name] = _error(runner, timer, check)
+        except Exception as error:
+            if runner.name == OURS:
+                raise
+            missing[runner.name] = f"{type(error).__name__}: {error}"  # a line in the report, no failure
+        else:
+            timers[runner.name] = timer
+    seconds = _take_turns(timers, turns)
     timings = {
-        name: Timing(tuple(times), errors[name], is_wrong=_is_wrong(errors[name], tolerance))
-        for name, times in seconds.items()
+        name: Timing(tuple(seconds[name]), errors[name], _is_wrong(errors[name], tolerance), timer.how)
+        for name, timer in timers.items()
     }
-    return Race(row, timings, missing or {})
+    return Race(row, timings, missing)
 
 
-def _error(runner: Runner, expected: Any) -> float | None:
-    """Run once, to warm up and to check; the largest difference relative to the largest element."""
-    returned = runner.call()
-    if runner.result is None:
-        return None
-    difference = np.abs(np.asarray(runner.result(returned), np.float64) - expected)
+def relative_error(expected: Any, result: Any) -> float:
+    """Largest difference in units of the largest element."""
+    difference = np.abs(np.asarray(result, np.float64) - expected)
     return float(difference.max() / np.abs(expected).max())
+
+
+def _take_turns(timers: dict[str, Timer], turns: int) -> dict[str, list[float]]:
+    seconds: dict[str, list[float]] = {name: [] for name in timers}
+    names = list(timers)
+    for turn in range(turns):
+        first = turn % len(names)
+        for name in (*names[first:], *names[:first]):
+            seconds[name].append(timers[name].turn())
+    return seconds
+
+
+def _error(runner: Runner, timer: Timer, check: Callable[[Any], float]) -> float | None:
+    """The error of what the timer times, which warms it up too."""
+    returned = timer.replay()
+    return None if runner.result is None or returned is None else check(runner.result(returned))
 
 
 def _is_wrong(error: float | None, tolerance: float) -> bool:
     return error is not None and not error <= tolerance  # NaN is wrong
-
-
-def _repeats(runner: Runner) -> int:
-    """Calls that fill a turn."""
-    started = time.perf_counter()
-    calls = 0
-    while time.perf_counter() - started < TURN_SECONDS:
-        runner.call()
-        calls += 1
-    return calls
-
-
-def _time(runner: Runner, repeats: int) -> float:
-    """Seconds that the row's work takes, by the calls of one turn.
-
-    A call that is not timed comes first: it pays for what the runner before left in the caches, where
-    tens of megabytes may still have to be written back.
-    """
-    call = runner.call
-    call()
-    started = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - started) / repeats / runner.share

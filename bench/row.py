@@ -1,15 +1,45 @@
-"""One row before it is raced: its name, its runners, and the peers that are there to run it."""
+"""One row before it is raced: its name, its sizes, its bars, and who makes its runners."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from .bars import Bar
+from .race import Expected
+from .runner import Runner
 
-from .peers import load
-from .race import Race, Runner, run
+FULL_TURNS = 9
 
-Array = np.ndarray[Any, Any]
+
+@dataclass(frozen=True)
+class Scaled:
+    """A size that shrinks with the scale of the run, down to `least`."""
+
+    full: int
+    least: int = 2
+
+    def at(self, scale: float) -> int:
+        """The size for a scale, which is 1 for the full benchmark."""
+        return max(self.least, round(self.full * scale))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The runners of a row and what they must compute.
+
+    Attributes
+    ----------
+    runners : list of Runner
+        Ours first.
+    expected : array or callable
+        See `race.run`.
+    moved : int
+        Bytes that the work has to move, each input once and each output once; 0 where that is no measure.
+    """
+
+    runners: list[Runner]
+    expected: Expected
+    moved: int = 0
 
 
 @dataclass(frozen=True)
@@ -18,47 +48,43 @@ class Row:
 
     Attributes
     ----------
-    name : str
-        What is raced.
+    topic : str
+        What it is about; rows of one topic are drawn as one curve.
+    title : str
+        What is raced; sizes are filled in, as in ``"cross, {count:,} vectors"``.
     make : callable
-        Gives the runners and the expected result; called when the row's turn comes, so that only one
+        ``make(peers, **sizes)`` gives the `Entry`; called when the row's turn comes, so that only one
         row's data are in memory.
+    sizes : dict of str to int, Scaled, bool or str
+        What `make` is given.
     tolerance : float
         See `race.run`.
+    clock : str
+        Name of the clock: ``"wall"``, ``"kernel"``, ``"call"`` or ``"reported"``.
+    along : str
+        The size that the topic's curve is drawn along; empty for a row off the curve.
+    bars : tuple of Bar
+        What ours has to reach.
+    turns : int
+        Of a full run; fewer than usual where each takes seconds.
     """
 
-    name: str
-    make: "Callable[[Peers], tuple[list[Runner], Array]]"
+    topic: str
+    title: str
+    make: Callable[..., Entry]
+    sizes: dict[str, Any]
     tolerance: float
+    clock: str = "wall"
+    along: str = ""
+    bars: tuple[Bar, ...] = ()
+    turns: int = FULL_TURNS
 
-    def race(self, turns: int) -> Race:
-        """Run the row."""
-        peers = Peers()
-        runners, expected = self.make(peers)
-        return run(self.name, runners, expected, tolerance=self.tolerance, turns=turns, missing=peers.missing)
+    def sizes_at(self, scale: float) -> dict[str, Any]:
+        """The sizes for a scale."""
+        return {
+            name: size.at(scale) if isinstance(size, Scaled) else size for name, size in self.sizes.items()
+        }
 
-
-@dataclass
-class Peers:
-    """The peers' modules, and why some are missing."""
-
-    missing: dict[str, str] = field(default_factory=dict)
-
-    def torch(self, make: Callable[[Any], Iterator[Runner]]) -> list[Runner]:
-        """Runners that need torch."""
-        return self._with("torch", make)
-
-    def jax(self, make: Callable[[Any], Iterator[Runner]]) -> list[Runner]:
-        """Runners that need JAX."""
-        return self._with("jax", make)
-
-    def sklearn(self, make: Callable[[Any], Iterator[Runner]]) -> list[Runner]:
-        """Runners that need scikit-learn."""
-        return self._with("sklearn", make)
-
-    def _with(self, name: str, make: Callable[[Any], Iterator[Runner]]) -> list[Runner]:
-        module, why = load(name)
-        if module is None:
-            self.missing[name] = why
-            return []
-        return list(make(module))
+    def name_at(self, scale: float) -> str:
+        """The title with its sizes."""
+        return self.title.format(**self.sizes_at(scale))

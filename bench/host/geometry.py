@@ -7,18 +7,24 @@ import numpy as np
 
 import vecprod_gpu as vp
 
+from ..peers import Peers
+from ..row import Entry
+from ..runner import Runner
 from . import limits
-from .race import Runner
-from .row import Array, Peers
+from .limits import Array
 
 
-def triangle_areas(peers: Peers, count: int) -> tuple[list[Runner], Array]:
+def triangle_areas(peers: Peers, count: int) -> Entry:
     """Areas of triangles given by their corners."""
     p, q, r = np.random.default_rng(0).standard_normal((3, count, 3), dtype=np.float32)
 
     def torch_runners(torch: Any) -> Iterator[Runner]:
-        tp, tq, tr = map(torch.from_numpy, (p, q, r))
-        yield Runner("torch", lambda: torch.linalg.cross(tq - tp, tr - tp).norm(dim=-1) / 2)
+        def by_torch(p: Any, q: Any, r: Any) -> Any:
+            return torch.linalg.cross(q - p, r - p).norm(dim=-1) / 2
+
+        tensors = list(map(torch.from_numpy, (p, q, r)))
+        yield Runner("torch", lambda: by_torch(*tensors))
+        yield from peers.compiled(torch, by_torch, *tensors)
 
     def jax_runners(jax: Any) -> Iterator[Runner]:
         jp, jq, jr = map(jax.numpy.asarray, (p, q, r))
@@ -33,18 +39,20 @@ def triangle_areas(peers: Peers, count: int) -> tuple[list[Runner], Array]:
         *limits.read(np.stack([p, q, r])),
     ]
     wide = (array.astype(np.float64) for array in (p, q, r))
-    return runners, _areas(*wide)
+    return Entry(runners, _areas(*wide), 40 * count)
 
 
-def angles(peers: Peers, count: int) -> tuple[list[Runner], Array]:
+def angles(peers: Peers, count: int) -> Entry:
     """Angles between pairs of vectors, by the accurate formula and, for NumPy, by the usual one too."""
     a, b = np.random.default_rng(0).standard_normal((2, count, 3), dtype=np.float32)
 
     def torch_runners(torch: Any) -> Iterator[Runner]:
-        ta, tb = map(torch.from_numpy, (a, b))
-        yield Runner(
-            "torch", lambda: torch.atan2(torch.linalg.cross(ta, tb).norm(dim=-1), torch.linalg.vecdot(ta, tb))
-        )
+        def by_torch(a: Any, b: Any) -> Any:
+            return torch.atan2(torch.linalg.cross(a, b).norm(dim=-1), torch.linalg.vecdot(a, b))
+
+        tensors = list(map(torch.from_numpy, (a, b)))
+        yield Runner("torch", lambda: by_torch(*tensors))
+        yield from peers.compiled(torch, by_torch, *tensors)
 
     def jax_runners(jax: Any) -> Iterator[Runner]:
         jnp = jax.numpy
@@ -62,10 +70,10 @@ def angles(peers: Peers, count: int) -> tuple[list[Runner], Array]:
         *peers.jax(jax_runners),
         *limits.read(np.stack([a, b])),
     ]
-    return runners, _angles(a.astype(np.float64), b.astype(np.float64))
+    return Entry(runners, _angles(a.astype(np.float64), b.astype(np.float64)), 28 * count)
 
 
-def face_normals(peers: Peers, count: int) -> tuple[list[Runner], Array]:
+def face_normals(peers: Peers, count: int) -> Entry:
     """Unit normals of a mesh with about half as many vertices as faces, as closed surfaces have."""
     side = int(np.sqrt(count / 2)) + 1
     heights = np.random.default_rng(0).standard_normal((side, side), dtype=np.float32)
@@ -103,7 +111,7 @@ def face_normals(peers: Peers, count: int) -> tuple[list[Runner], Array]:
         *peers.torch(torch_runners),
         *peers.jax(jax_runners),
     ]
-    return runners, _normals(vertices.astype(np.float64), faces)
+    return Entry(runners, _normals(vertices.astype(np.float64), faces), vertices.nbytes + 2 * faces.nbytes)
 
 
 def _areas(p: Array, q: Array, r: Array) -> Array:

@@ -7,12 +7,13 @@ import numpy as np
 
 import vecprod_gpu as vp
 
+from ..peers import Peers
+from ..row import Entry
+from ..runner import Runner
 from . import limits
-from .race import Runner
-from .row import Array, Peers
 
 
-def cross(peers: Peers, count: int, given_out: bool = False) -> tuple[list[Runner], Array]:
+def cross(peers: Peers, count: int, given_out: bool = False) -> Entry:
     """Cross products of `count` pairs."""
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, count, 3), dtype=np.float32)
@@ -22,26 +23,38 @@ def cross(peers: Peers, count: int, given_out: bool = False) -> tuple[list[Runne
         ta, tb = torch.from_numpy(a), torch.from_numpy(b)
         into = {} if out is None else {"out": torch.from_numpy(np.empty_like(a))}
         yield Runner("torch", lambda: torch.linalg.cross(ta, tb, **into))
+        yield from peers.compiled(torch, torch.linalg.cross, ta, tb)
 
     def jax_runners(jax: Any) -> Iterator[Runner]:
         ja, jb = jax.numpy.asarray(a), jax.numpy.asarray(b)
         compiled = jax.jit(jax.numpy.cross)
         yield Runner("jax", lambda: compiled(ja, jb).block_until_ready())
 
+    def numexpr_runners(numexpr: Any) -> Iterator[Runner]:
+        into = np.empty_like(a)
+        parts = {f"{name}{k}": array[:, k] for name, array in (("a", a), ("b", b)) for k in range(3)}
+
+        def by_numexpr() -> Any:
+            for k in range(3):
+                i, j = (k + 1) % 3, (k + 2) % 3
+                numexpr.evaluate(f"a{i} * b{j} - a{j} * b{i}", parts, out=into[:, k])
+            return into
+
+        yield Runner("numexpr", by_numexpr)
+
     runners = [
-        Runner("ours", lambda: vp.cross(a, b, out=out)),
+        Runner("ours", lambda: vp.cross(a, b, out=out), out=out),
         Runner("numpy", lambda: np.cross(a, b)),
         *peers.torch(torch_runners),
         *peers.jax(jax_runners),
+        *peers.numexpr(numexpr_runners),
     ]
     if given_out:
         runners += limits.triad(a, b)
-    return runners, np.cross(a.astype(np.float64), b.astype(np.float64))
+    return Entry(runners, np.cross(a.astype(np.float64), b.astype(np.float64)), 3 * a.nbytes)
 
 
-def batched_outer(
-    peers: Peers, batch: int, length: int, given_out: bool = False
-) -> tuple[list[Runner], Array]:
+def batched_outer(peers: Peers, batch: int, length: int, given_out: bool = False) -> Entry:
     """Outer products of a batch of pairs."""
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, batch, length), dtype=np.float32)
@@ -53,18 +66,27 @@ def batched_outer(
         into = {} if out is None else {"out": torch.from_numpy(np.empty_like(out))}
         yield Runner("torch", lambda: torch.mul(ta, tb, **into))
         yield Runner("torch.bmm", lambda: torch.bmm(ta, tb, **into))
+        yield from peers.compiled(torch, torch.mul, ta, tb)
 
     def jax_runners(jax: Any) -> Iterator[Runner]:
         ja, jb = jax.numpy.asarray(a), jax.numpy.asarray(b)
         compiled = jax.jit(lambda a, b: a[:, :, None] * b[:, None, :])
         yield Runner("jax", lambda: compiled(ja, jb).block_until_ready())
 
+    def numexpr_runners(numexpr: Any) -> Iterator[Runner]:
+        into = np.empty((batch, length, length), np.float32)
+        factors = {"a": a[:, :, None], "b": b[:, None, :]}
+        yield Runner("numexpr", lambda: numexpr.evaluate("a * b", factors, out=into), out=into)
+
     runners = [
-        Runner("ours", lambda: vp.batched_outer(a, b, out=out)),
+        Runner("ours", lambda: vp.batched_outer(a, b, out=out), out=out),
         Runner("numpy", lambda: np.multiply(a[:, :, None], b[:, None, :], out=numpy_out)),
         *peers.torch(torch_runners),
         *peers.jax(jax_runners),
+        *peers.numexpr(numexpr_runners),
     ]
     if out is not None:
         runners += limits.fill(out.shape)
-    return runners, a[:, :, None].astype(np.float64) * b[:, None, :]
+    return Entry(
+        runners, a[:, :, None].astype(np.float64) * b[:, None, :], a.nbytes + b.nbytes + a.nbytes * length
+    )

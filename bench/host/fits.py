@@ -7,14 +7,16 @@ import numpy as np
 
 import vecprod_gpu as vp
 
+from ..peers import Peers
+from ..row import Entry
+from ..runner import Runner
 from . import limits
-from .race import Runner
-from .row import Array, Peers
+from .limits import Array
 
 LEARNING_RATE = 0.5  # of standard normal columns, whose largest eigenvalue is little more than 1
 
 
-def steps(peers: Peers, n: int, d: int, count: int) -> tuple[list[Runner], Array]:
+def steps(peers: Peers, n: int, d: int, count: int) -> Entry:
     """Steps of gradient descent: from co-moments, fused, and as two products for each."""
     X, y = _problem(n, d, np.float32)
     how: dict[str, Any] = {"learning_rate": LEARNING_RATE, "tol": 0, "fit_intercept": False}
@@ -50,10 +52,10 @@ def steps(peers: Peers, n: int, d: int, count: int) -> tuple[list[Runner], Array
         *peers.torch(torch_runners),
         *limits.read(X),
     ]
-    return runners, _descent_in_float64(X, y, count)
+    return Entry(runners, _descent_in_float64(X, y, count), X.nbytes)
 
 
-def lasso_path(peers: Peers, n: int, d: int, count: int) -> tuple[list[Runner], Array]:
+def lasso_path(peers: Peers, n: int, d: int, count: int) -> Entry:
     """Lasso for many penalties, from the data; scikit-learn makes a Gram matrix of its own."""
     X, y = _problem(n, d, np.float64)
     X -= X.mean(axis=0)
@@ -73,10 +75,10 @@ def lasso_path(peers: Peers, n: int, d: int, count: int) -> tuple[list[Runner], 
         *peers.sklearn(sklearn_runners),
         *limits.read(X),
     ]
-    return runners, exact_path(X, y, alphas=penalties, tol=1e-10)[1]
+    return Entry(runners, exact_path(X, y, alphas=penalties, tol=1e-10)[1], X.nbytes)
 
 
-def ridge_search(peers: Peers, n: int, d: int, count: int) -> tuple[list[Runner], Array]:
+def ridge_search(peers: Peers, n: int, d: int, count: int) -> Entry:
     """Five-fold cross-validation of many ridge penalties; the result is the best score."""
     X, y = _problem(n, d, np.float64)
     penalties = np.geomspace(1e-6, 1e2, count)
@@ -95,13 +97,13 @@ def ridge_search(peers: Peers, n: int, d: int, count: int) -> tuple[list[Runner]
         *peers.sklearn(sklearn_runners),
         *limits.read(X),
     ]
-    return runners, _best_score(X, y, penalties)
+    return Entry(runners, _best_score(X, y, penalties), X.nbytes)
 
 
-def grid_search(peers: Peers, n: int, d: int, count: int) -> tuple[list[Runner], Array]:
+def grid_search(peers: Peers, n: int, d: int, count: int) -> Entry:
     """A grid of learning rates, step counts and penalties in five folds, beside one pass over the data."""
     X, y = _problem(n, d, np.float64)
-    grid = {
+    grid: dict[str, Any] = {
         "learning_rate": np.geomspace(0.01, 1.0, count),
         "max_iter": np.unique(np.geomspace(1, 10_000, count).astype(int)),
         "l2": np.geomspace(1e-6, 1e-1, count),
@@ -111,10 +113,11 @@ def grid_search(peers: Peers, n: int, d: int, count: int) -> tuple[list[Runner],
         Runner("one pass of ours", lambda: vp.CoMoments.from_arrays(X, y), None),
         *limits.read(X),
     ]
-    return runners, _best_score(X, y, grid["l2"])
+    best = _best_score(X, y, grid["l2"], grid["learning_rate"], grid["max_iter"])
+    return Entry(runners, best, X.nbytes)
 
 
-def batched(peers: Peers, problems: int, n: int, d: int) -> tuple[list[Runner], Array]:
+def batched(peers: Peers, problems: int, n: int, d: int) -> Entry:
     """Many small regressions at once, where NumPy's users write a loop."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((problems, n, d)), rng.standard_normal((problems, n))
@@ -140,7 +143,7 @@ def batched(peers: Peers, problems: int, n: int, d: int) -> tuple[list[Runner], 
     ]
     left, singular, right = np.linalg.svd(X, full_matrices=False)
     along = np.einsum("bni,bn->bi", left, y) / singular
-    return runners, np.einsum("bij,bi->bj", right, along)
+    return Entry(runners, np.einsum("bij,bi->bj", right, along), X.nbytes)
 
 
 def _problem(n: int, d: int, dtype: Any) -> tuple[Array, Array]:
@@ -166,18 +169,27 @@ def _descent_in_float64(X: Array, y: Array, count: int) -> Array:
     return w
 
 
-def _best_score(X: Array, y: Array, penalties: Array) -> Array:
-    """The best mean R² of five folds, each fitted by its own normal equations in NumPy."""
-    scores = np.zeros(len(penalties))
+def _best_score(
+    X: Array, y: Array, penalties: Array, rates: Array | None = None, counts: Any = None
+) -> Array:
+    """The best mean R² of five folds: of ridge solutions, or of so many steps of descent towards them.
+
+    In the basis where a fold's Gram matrix is diagonal, t steps of length η leave ``(1 - η (λ + l2))ᵗ`` of
+    each component's way to go.
+    """
+    scores: Any = 0.0
     for test in np.array_split(np.arange(len(X)), 5):
         cut = slice(test[0], test[-1] + 1)
         train, target = np.delete(X, cut, axis=0), np.delete(y, cut)
         mean, height = train.mean(axis=0), target.mean()
         train -= mean
         values, basis = np.linalg.eigh(train.T @ train / len(train))
-        along = basis.T @ (train.T @ (target - height) / len(train))
-        held = (X[cut] - mean) @ basis
-        for i, penalty in enumerate(penalties):
-            residual = y[cut] - height - held @ (along / (values + penalty))
-            scores[i] += 1 - np.square(residual).sum() / np.square(y[cut] - y[cut].mean()).sum()
+        curvature = values + penalties[:, None]
+        models = basis.T @ (train.T @ (target - height) / len(train)) / curvature
+        if rates is not None:
+            left = (1 - rates[:, None, None] * curvature) ** np.asarray(counts)[:, None, None, None]
+            models = models * (1 - left)
+        held, off = (X[cut] - mean) @ basis, y[cut] - height
+        squares = off @ off - 2 * models @ (held.T @ off) + ((models @ (held.T @ held)) * models).sum(axis=-1)
+        scores = scores + 1 - squares / np.square(y[cut] - y[cut].mean()).sum()
     return np.asarray(scores.max() / 5)

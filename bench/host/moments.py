@@ -7,12 +7,14 @@ import numpy as np
 
 import vecprod_gpu as vp
 
+from ..peers import Peers
+from ..row import Entry
+from ..runner import Runner
 from . import limits
-from .race import Runner
-from .row import Array, Peers
+from .limits import Array
 
 
-def gram(peers: Peers, n: int, d: int) -> tuple[list[Runner], Array]:
+def gram(peers: Peers, n: int, d: int) -> Entry:
     """``XᵀX``, summed in float32."""
     X = np.random.default_rng(0).standard_normal((n, d), dtype=np.float32)
 
@@ -32,10 +34,10 @@ def gram(peers: Peers, n: int, d: int) -> tuple[list[Runner], Array]:
         *peers.jax(jax_runners),
         *limits.read(X),
     ]
-    return runners, sum(part.T @ part for part in _wide_parts(X))
+    return Entry(runners, sum(part.T @ part for part in _wide_parts(X)), X.nbytes)
 
 
-def cov(peers: Peers, n: int, d: int, in_columns: bool = False) -> tuple[list[Runner], Array]:
+def cov(peers: Peers, n: int, d: int, in_columns: bool = False) -> Entry:
     """Covariance of d variables; variables lie in memory one after another, unless `in_columns`."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n, d), dtype=np.float32) + np.float32(3)
@@ -59,10 +61,10 @@ def cov(peers: Peers, n: int, d: int, in_columns: bool = False) -> tuple[list[Ru
         *limits.read(X),
     ]
     mean = X.mean(axis=0, dtype=np.float64)
-    return runners, sum((part - mean).T @ (part - mean) for part in _wide_parts(X)) / (n - 1)
+    return Entry(runners, sum((part - mean).T @ (part - mean) for part in _wide_parts(X)) / (n - 1), X.nbytes)
 
 
-def batched_cov(peers: Peers, problems: int, n: int, d: int) -> tuple[list[Runner], Array]:
+def batched_cov(peers: Peers, problems: int, n: int, d: int) -> Entry:
     """Covariances of many small problems, where NumPy's users write a loop."""
     X = np.random.default_rng(0).standard_normal((problems, n, d), dtype=np.float32)
 
@@ -94,7 +96,7 @@ def batched_cov(peers: Peers, problems: int, n: int, d: int) -> tuple[list[Runne
         *limits.read(X),
     ]
     centred = X.astype(np.float64) - X.mean(axis=1, keepdims=True, dtype=np.float64)
-    return runners, np.swapaxes(centred, 1, 2) @ centred / (n - 1)
+    return Entry(runners, np.swapaxes(centred, 1, 2) @ centred / (n - 1), X.nbytes)
 
 
 def _wide_parts(X: Array) -> Iterator[Array]:

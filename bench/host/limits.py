@@ -11,12 +11,11 @@ import numpy as np
 from vecprod_gpu.backends._streaming import publish, stream_scaled_row
 from vecprod_gpu.backends._threads import for_each_block
 
-from .peers import load
-from .race import Runner
+from ..peers import load
+from ..runner import LIMIT, Runner
 
 Array = np.ndarray[Any, Any]
 
-PREFIX = "limit: "
 BLOCK = 1 << 20  # elements
 
 
@@ -71,10 +70,10 @@ def read(X: Array) -> list[Runner]:
 
 
 def _limit(name: str, call: Any) -> Runner:
-    return Runner(PREFIX + name, call, result=None)
+    return Runner(LIMIT + name, call, result=None)
 
 
-@numba.njit(nogil=True, fastmath=True)
+@numba.njit(nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def _sum(values: Array) -> Any:
     total = values.dtype.type(0)
     for value in values:
@@ -82,7 +81,7 @@ def _sum(values: Array) -> Any:
     return total
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
 def _stream_rows(rows: Array, values: Array) -> None:
     for i in range(rows.shape[0]):
         stream_scaled_row(rows, i, values.dtype.type(1), values)

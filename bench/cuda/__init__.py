@@ -1,0 +1,1 @@
+"""The rows of a CUDA GPU: ours and its peers on device arrays, beside the limits of its memory."""

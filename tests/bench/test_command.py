@@ -1,0 +1,124 @@
+"""``vecprod bench``: runs, keeps, shows, renders and compares."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from vecprod_gpu.bench import results
+from vecprod_gpu.bench.suite import QUICK_TURNS
+
+from tests.bench.documents import two_sizes
+from vecprod_gpu import cli
+
+
+@pytest.fixture
+def command(capsys):
+    def run(*words):
+        status = cli.main(["bench", *map(str, words)])
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Results in a file, and what writes more of them."""
+
+    def keep(name, factor=1.0):
+        results.save(two_sizes(factor), tmp_path / name)
+        return tmp_path / name
+
+    return keep
+
+
+def test_a_quick_run_of_one_row_on_the_cpu(command, tmp_path):
+    file = tmp_path / "results.json"
+    status, out, err = command("--device", "cpu", "--quick", "--rows", "8 vectors", "--json", file)
+    assert (status, err) == (0, "")
+    assert "cross, 8 vectors" in " ".join(out.split())
+    found = results.load(file)
+    assert (found["device"], found["turns"]) == ("cpu", QUICK_TURNS)
+    (row,) = found["rows"]
+    assert row["bars"] == []  # which bind the full sizes
+    assert [runner["name"] for runner in row["runners"]][:2] == ["ours", "numpy"]
+    assert not any(runner["is_wrong"] for runner in row["runners"])
+    assert len(row["runners"][0]["seconds"]) == found["turns"]
+
+
+def test_the_module_is_the_command(tmp_path):
+    finished = subprocess.run(
+        [sys.executable, "-m", "vecprod_gpu.bench", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"TERMINAL_WIDTH": "120"},
+    )
+    for option in (
+        "--quick",
+        "--json",
+        "--output",
+        "--compare",
+        "--rows",
+        "--device",
+        "--render",
+        "--markdown",
+    ):
+        assert option in finished.stdout
+
+
+def test_results_are_rendered_without_a_run(command, kept, tmp_path):
+    status, out, _ = command("--render", kept("results.json"), "-o", tmp_path / "folder")
+    assert status == 0
+    assert "cross, 5,000,000 vectors" in out
+    assert (tmp_path / "folder" / "report.html").exists()
+
+
+def test_markdown_alone_is_printed(command, kept):
+    status, out, _ = command("--render", kept("results.json"), "--markdown")
+    assert status == 0
+    assert out.count("\n|") == 4
+
+
+@pytest.mark.parametrize(
+    ("factor", "status", "words"),
+    [(1.0, 0, "nothing moved"), (2.0, 1, "2.00x slower"), (0.5, 0, "2.00x faster")],
+)
+def test_what_got_slower_makes_the_status_1(command, kept, factor, status, words):
+    found, out, _ = command("--render", kept("new.json", factor), "--compare", kept("old.json"))
+    assert found == status
+    assert words in out
+
+
+def test_no_such_row(command):
+    status, _, err = command("--device", "cpu", "--rows", "nonsense")
+    assert status == 2
+    assert "no row on cpu holds any of nonsense" in err
+
+
+def test_no_such_device(command):
+    status, _, err = command("--device", "abacus")
+    assert status == 2
+    assert "it is cpu, cuda or auto" in err
+
+
+def test_a_gpu_that_is_not_there(command, monkeypatch):
+    from vecprod_gpu import _bench_command
+    from vecprod_gpu.backends._status import Status
+
+    monkeypatch.setattr(
+        _bench_command, "backends", lambda: {"cupy": Status(False, "CuPy is not installed", "pip install it")}
+    )
+    status, _, err = command("--device", "cuda")
+    assert status == 2
+    assert "CuPy is not installed; pip install it" in err
+    assert _bench_command.chosen_device("auto") == "cpu"
+
+
+def test_results_of_another_schema(command, tmp_path):
+    (tmp_path / "old.json").write_text(json.dumps({"schema": 0}))
+    status, _, err = command("--render", tmp_path / "old.json")
+    assert status == 2
+    assert "holds no results of schema 1" in err

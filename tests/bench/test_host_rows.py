@@ -1,0 +1,17 @@
+"""Every row of the CPU runs at tiny sizes, and nobody's answer is wrong."""
+
+import pytest
+from vecprod_gpu.bench.host.rows import rows
+from vecprod_gpu.bench.peers import Peers
+from vecprod_gpu.bench.suite import Suite
+
+TINY = 1e-5
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row.name_at(1.0).replace(" ", "-"))
+def test_every_answer_of_a_row_is_right(row, clocks):
+    (outcome,) = Suite("cpu", [row], Peers(compiles=False), clocks, TINY, turns=1).outcomes()
+    race = outcome.race
+    assert {name: timing.error for name, timing in race.timings.items() if timing.is_wrong} == {}
+    assert (race.timings["ours"].error is None) == (row.clock == "reported")
+    assert outcome.verdicts == ()
