@@ -39,7 +39,10 @@ kernel                  arguments
 ``linreg_partials``     X, y, w, sample_weight, x_offset, partials, n, d, k, y_columns,
                         x_problem_stride, x_row_stride, x_column_stride,
                         rows_per_block, rows_per_tile, has_weight, has_offset
-``linreg_finish``       partials, w, out, loss, blocks_per_problem, d, k,
+``linreg_lane_partials``
+                        X, y, w, sample_weight, x_offset, partials, n, d, k, y_columns,
+                        x_problem_stride, x_row_stride, x_column_stride, rows_per_block, has_weight
+``linreg_finish``       partials, w, out, loss, blocks_per_problem, d, k, lanes,
                         l1, l2, learning_rate, is_step, has_loss
 ======================  ==========================================================================
 

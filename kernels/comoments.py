@@ -42,6 +42,7 @@ from numba import cuda, float64
 from numba.cuda import config, types
 from numba.cuda.extending import intrinsic
 
+from .common import inlined
 from .tiles import (
     EXTRA_ROWS,
     MOST_ENTRIES,
@@ -68,7 +69,7 @@ Blocks = namedtuple(
 # ---- Centre -------------------------------------------------------------------------------------
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _clear_means(tile):
     """Forget the mean of the rows before."""
     for number in range(tile.sides):
@@ -77,7 +78,7 @@ def _clear_means(tile):
             tile.wide[side.mean + column] = 0
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _clear_centre(tile):
     """Let the next stage be relative to 0."""
     for number in range(tile.sides):
@@ -87,7 +88,7 @@ def _clear_centre(tile):
     cuda.syncthreads()
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _weigh_stage(problem, tile, rows):
     """Sum the weights of a stage."""
     if not problem.has_weight:
@@ -104,7 +105,7 @@ def _weigh_stage(problem, tile, rows):
     return total
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _sum_columns(problem, tile, rows):
     """Sum the columns of a stage, by lanes."""
     for number in range(tile.sides):
@@ -120,7 +121,7 @@ def _sum_columns(problem, tile, rows):
     cuda.syncthreads()
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _distance_of_mean(tile, side, column, stage_weight):
     """How far the mean of the stage is from what it is relative to."""
     total = tile.wide.dtype.type(0)
@@ -129,7 +130,7 @@ def _distance_of_mean(tile, side, column, stage_weight):
     return total / (1.0 if stage_weight == 0 else stage_weight)
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _move_stage(tile, rows, stage_weight, to_first):
     """Move the rows of a stage to the first of them, or to their own mean."""
     for number in range(tile.sides):
@@ -149,7 +150,7 @@ def _move_stage(tile, rows, stage_weight, to_first):
     cuda.syncthreads()
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _merge_stage(tile, weight_before, stage_weight, is_moved):
     """Add to a stage the two rows of Chan's formula, and to the means what the stage brings."""
     share = 0.0 if stage_weight == 0 else stage_weight / (weight_before + stage_weight)
@@ -172,7 +173,7 @@ def _merge_stage(tile, weight_before, stage_weight, is_moved):
     cuda.syncthreads()
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _centre_stage(problem, tile, rows, weight_before, stage_weight, is_raw):
     """Ready a stage of a centred matrix.
 
@@ -190,7 +191,7 @@ def _centre_stage(problem, tile, rows, weight_before, stage_weight, is_raw):
     _merge_stage(tile, weight_before, stage_weight, is_moved)
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _ready_stage(problem, tile, first_row, rows, weight_before, is_first):
     """Bring a stage to shared memory, and centre it where that is asked for; returns the weight so far.
 
@@ -217,7 +218,7 @@ def _ready_stage(problem, tile, first_row, rows, weight_before, is_first):
 # ---- Products -----------------------------------------------------------------------------------
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _add_rows(tile, sums, edge, rows, left_column, right_column, has_weight):
     """Add the products of some staged rows to the thread's entries."""
     left = tile.left.values + left_column
@@ -232,7 +233,7 @@ def _add_rows(tile, sums, edge, rows, left_column, right_column, has_weight):
                 sums[i * edge + j] += x * y.conjugate()
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _flush(tile, sums, edge, first_entry, row_stride, partials, is_first):
     """Add the sums of all groups, in turn and in the wider type, to partials, and clear them."""
     strips = tile.left.values
@@ -261,7 +262,7 @@ def _flush(tile, sums, edge, first_entry, row_stride, partials, is_first):
     cuda.syncthreads()
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _add_block(problem, tile, sums, first_row, rows, right_columns, partials):
     """Put the sums over some rows into their row of partials."""
     edge = edge_of(problem.weights)
@@ -385,7 +386,7 @@ _from_parts = _simulated_from_parts if config.ENABLE_CUDASIM else _compiled_from
 """Number of the type of the first argument; a real one has no use for the imaginary part."""
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _merge(blocks, into, weight, left, right, entry):
     """Merge what some blocks of rows come to into a lane, by Chan's formula; or add their entry."""
     blocks.entries[into] += entry
@@ -401,7 +402,7 @@ def _merge(blocks, into, weight, left, right, entry):
         blocks.entries[into] += before * share * left_distance * right_distance.conjugate()
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _merge_blocks(blocks, is_needed, row, column):
     """Merge one entry over all blocks of rows, into the first lane of the thread's slot."""
     own = cuda.threadIdx.x
@@ -428,7 +429,7 @@ def _merge_blocks(blocks, is_needed, row, column):
     cuda.syncthreads()
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _deviation(blocks, is_needed, slot, column, scale):
     """Return the square root of a diagonal entry of the scaled matrix."""
     _merge_blocks(blocks, is_needed, column, column)
@@ -436,13 +437,13 @@ def _deviation(blocks, is_needed, slot, column, scale):
     return math.sqrt(square) if square >= 0 else math.nan
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _clipped(x):
     """Clip to [-1, 1]; NaN stays NaN."""
     return 1.0 if x > 1 else (-1.0 if x < -1 else x)
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _make_blocks(partials, count, width, both, columns, is_centred):
     """Share out the block's shared memory: a lane of one entry for each thread."""
     double = cuda.shared.array(0, float64)

@@ -16,10 +16,10 @@ that Numba lacks; neighbouring threads share their cache lines instead.
 
 from numba import cuda
 
-from .common import product
+from .common import inlined, product
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _cross_one(a, a_start, a_step, b, b_start, b_step, out, out_start):
     """Write the cross product of the vectors that start at ``a[a_start]`` and ``b[b_start]``."""
     a0, a1, a2 = a[a_start], a[a_start + a_step], a[a_start + 2 * a_step]

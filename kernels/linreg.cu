@@ -15,7 +15,7 @@
 //      c. columns: a thread sums x * s * r over rows g, g + groups, ... of one column; column d holds
 //         r * s * r, and column d + 1 holds s.  The tile's sum, in acc_t, is added to a double.
 // At the end fold_lanes adds the groups.  `linreg_finish`, grid (problems, outputs), adds the blocks in
-// double, 16 lanes an output, lane l taking blocks l, l + 16, ...
+// double, lane l of an output taking blocks l, l + lanes, ...
 //
 // The order of every sum follows from (n, d, k, types) alone: not from the grid, nor from the number of
 // threads, alignment or strides, which only change how X reaches shared memory.
@@ -33,7 +33,6 @@
 constexpr index_t SHARED_LIMIT = 65536;  // what every GPU since compute capability 7.5 grants a block
 constexpr index_t LANES_PER_TILE = 256;
 constexpr index_t COLUMN_SLOTS = 256;
-constexpr int FINISH_LANES = 16;
 constexpr int LOADS_IN_FLIGHT = 4;
 constexpr int THREADS = 256;
 // Blocks that share a multiprocessor: the most for which NVRTC 13 spills no register.
@@ -45,34 +44,7 @@ constexpr int BLOCKS_AT_ONCE = 2;
 
 extern __shared__ uint4 shared_memory[];
 
-// ---- What a block works on --------------------------------------------------------------------
-
-// The kernel's own arguments, which cost no registers where they stand, and the number of the problem.
-struct problem_t {
-    index_t number;
-    input_pointer X;
-    const acc_t *y, *w, *sample_weight, *x_offset;
-    index_t n, d, k, y_columns, problem_stride, row_stride, column_stride;
-    bool has_weight, has_offset;
-
-    __device__ input_pointer x(index_t row, index_t column) const {
-        return X + (number * problem_stride + row * row_stride + column * column_stride);
-    }
-
-    __device__ acc_t centred(scalar_t x, index_t column) const {
-        return has_offset ? to_sum(x) - x_offset[number * d + column] : to_sum(x);
-    }
-
-    __device__ acc_t target(index_t row, index_t model) const {
-        return y[(number * n + row) * y_columns + (y_columns == 1 ? 0 : model)];
-    }
-
-    __device__ acc_t weight(index_t row) const { return has_weight ? sample_weight[number * n + row] : acc_t(1); }
-
-    __device__ const acc_t* coefficients(index_t column, index_t model) const {
-        return w + (number * d + column) * k + model;
-    }
-};
+// ---- Layout of shared memory --------------------------------------------------------------------
 
 struct layout_t {
     int rows_per_tile, lanes, groups, pitch;
@@ -345,54 +317,59 @@ inline __device__ double soft_threshold(double value, double threshold) {
 }
 
 // One lane of the sum of `column` over the blocks of rows.
-inline __device__ double sum_blocks(const double* partials, index_t blocks, index_t width, index_t column, int lane) {
+inline __device__ double sum_blocks(const double* partials, index_t blocks, index_t width, index_t column, int lane,
+                                    int lanes) {
     double sum = 0;
-    for (index_t block = lane; block < blocks; block += FINISH_LANES) sum += partials[block * width + column];
+#pragma unroll 8
+    for (index_t block = lane; block < blocks; block += lanes) sum += partials[block * width + column];
     return sum;
 }
 
 // One lane of the penalties of a model; w points at its first coefficient.
-inline __device__ double sum_penalties(const acc_t* w, index_t d, index_t k, double l1, double l2, int lane) {
+inline __device__ double sum_penalties(const acc_t* w, index_t d, index_t k, double l1, double l2, int lane,
+                                       int lanes) {
     double sum = 0;
-    for (index_t column = lane; column < d; column += FINISH_LANES) {
+    for (index_t column = lane; column < d; column += lanes) {
         const double coefficient = w[column * k];
         sum += l1 * fabs(coefficient) + l2 / 2 * coefficient * coefficient;
     }
     return sum;
 }
 
-// The outputs are the d * k entries of the gradient and then, where asked for, the k losses; a block
-// takes blockDim / 16 of them at a time.  out may be w: whoever writes an entry alone has read it (the
-// host gives a copy of w where the losses read all of it).
+// The outputs are the d * k entries of the gradient and then, where asked for, the k losses; `lanes` threads
+// share one, and a block takes blockDim / lanes of them at a time.  out may be w: whoever writes an entry alone
+// has read it (the host gives a copy of w where the losses read all of it).
 extern "C" __global__ void linreg_finish(const double* partials, const acc_t* w, acc_t* out, double* loss,
-                                         index_t blocks_per_problem, index_t d, index_t k, double l1, double l2,
-                                         double learning_rate, index_t is_step, index_t has_loss) {
-    double* lanes = reinterpret_cast<double*>(shared_memory);
+                                         index_t blocks_per_problem, index_t d, index_t k, index_t lanes, double l1,
+                                         double l2, double learning_rate, index_t is_step, index_t has_loss) {
+    double* sums = reinterpret_cast<double*>(shared_memory);
     const index_t p = blockIdx.x, entries = d * k, width = entries + k + 1;
     const index_t outputs = entries + (has_loss ? k : 0);
     partials += p * blocks_per_problem * width;
     w += p * entries;
     out += p * entries;
 
-    const int columns = blockDim.x / FINISH_LANES, slot = threadIdx.x % columns, lane = threadIdx.x / columns;
-    lanes[threadIdx.x] = sum_blocks(partials, blocks_per_problem, width, entries + k, lane);
-    fold_lanes(lanes, FINISH_LANES, columns);
-    const double total_weight = lanes[slot];
+    const int lanes_each = int(lanes), columns = divide(int(blockDim.x), lanes_each);
+    const int lane = divide(int(threadIdx.x), columns), slot = int(threadIdx.x) - lane * columns;
+    sums[threadIdx.x] = sum_blocks(partials, blocks_per_problem, width, entries + k, lane, lanes_each);
+    fold_lanes(sums, lanes_each, columns);
+    const double total_weight = sums[slot];
 
     for (index_t first = blockIdx.y * index_t(columns); first < outputs; first += gridDim.y * index_t(columns)) {
         const index_t output = first + slot;
         __syncthreads();  // the lanes of the round before have been read
-        if (output < outputs) lanes[threadIdx.x] = sum_blocks(partials, blocks_per_problem, width, output, lane);
+        if (output < outputs)
+            sums[threadIdx.x] = sum_blocks(partials, blocks_per_problem, width, output, lane, lanes_each);
         if (output >= entries && output < outputs)
-            lanes[threadIdx.x] = lanes[threadIdx.x] / (2 * total_weight) +
-                                 sum_penalties(w + (output - entries), d, k, l1, l2, lane);
-        fold_lanes(lanes, FINISH_LANES, columns);
+            sums[threadIdx.x] = sums[threadIdx.x] / (2 * total_weight) +
+                                sum_penalties(w + (output - entries), d, k, l1, l2, lane, lanes_each);
+        fold_lanes(sums, lanes_each, columns);
         if (lane != 0 || output >= outputs) continue;
         if (output >= entries) {
-            loss[p * k + (output - entries)] = lanes[slot];
+            loss[p * k + (output - entries)] = sums[slot];
             continue;
         }
-        const double gradient = lanes[slot] / total_weight + l2 * w[output];
+        const double gradient = sums[slot] / total_weight + l2 * w[output];
         out[output] = is_step ? soft_threshold(w[output] - learning_rate * gradient, learning_rate * l1) : gradient;
     }
 }

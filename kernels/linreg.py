@@ -19,7 +19,7 @@ the cache; partials, at most 1/64 of X, twice.
       holds r * s * r, and column d + 1 holds s.  The tile's sum is added to a double.
 
 At the end ``fold_lanes`` adds the groups.  ``linreg_finish``, grid (problems, outputs), adds the blocks
-in double, 16 lanes an output.  No atomics: the order of every sum follows from (n, d, k, types) alone.
+in double, several lanes an output.  No atomics: the order of every sum follows from (n, d, k, types) alone.
 
 Shared memory: tile, double sums, lanes, weights, by the rule of ``linreg_geometry`` on the host.  Where
 a single row does not fit, X is read in 2a and again, out of the cache, in 2c; where the sums do not
@@ -35,12 +35,11 @@ from collections import namedtuple
 
 from numba import cuda, float64
 
-from .common import fold_lanes
+from .common import fold_lanes, inlined
 
 SHARED_LIMIT = 49152  # what a block has unless its launcher asks the driver for more: Numba cannot
 LANES_PER_TILE = 256
 COLUMN_SLOTS = 256
-FINISH_LANES = 16
 
 Problem = namedtuple(
     "Problem",
@@ -56,14 +55,14 @@ Layout = namedtuple(
 # ---- Layout of shared memory --------------------------------------------------------------------
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _row_pitch(d, lanes):
     """Elements from one row of a tile to the next: an odd multiple of the lanes, up to a warp of them."""
     unit = min(lanes, 32)
     return (((d + unit - 1) // unit) | 1) * unit
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _row_groups(d, rows_per_tile):
     """Groups that the rows of a tile fall into when its columns are summed."""
     groups = 1
@@ -72,7 +71,7 @@ def _row_groups(d, rows_per_tile):
     return groups
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _largest_model_group(models):
     """Models that share a pass over a tile."""
     group = 8
@@ -81,7 +80,7 @@ def _largest_model_group(models):
     return group
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _make_layout(w, d, k, rows_per_tile):
     """Cut the block's shared memory, by the rule that the host applied when it sized it."""
     acc = cuda.shared.array(0, w.dtype)
@@ -125,14 +124,14 @@ def _make_layout(w, d, k, rows_per_tile):
 # ---- Stage --------------------------------------------------------------------------------------
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _centred(problem, row, column):
     """``X[row, column] - x_offset[column]`` in the summing type, out of global memory."""
     x = problem.w.dtype.type(problem.X[row * problem.row_stride + column * problem.column_stride])
     return x - problem.x_offset[column] if problem.has_offset else x
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _stage(problem, layout, first_row, rows):
     """Bring a tile to shared memory; neighbouring threads run along the axis of smaller stride."""
     for row in range(cuda.threadIdx.x, rows, cuda.blockDim.x):
@@ -150,7 +149,7 @@ def _stage(problem, layout, first_row, rows):
     cuda.syncthreads()
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _x_at(problem, layout, first_row, row, column):
     """One centred number of the tile, from where it is."""
     if layout.is_staged:
@@ -161,7 +160,7 @@ def _x_at(problem, layout, first_row, row, column):
 # ---- Dot, residuals, columns --------------------------------------------------------------------
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _dot_rows(problem, layout, first_row, rows, first_model, models):
     """Leave the dot products of a group of models in the scratch, as (rows, models)."""
     for task in range(cuda.threadIdx.x, rows * layout.lanes * models, cuda.blockDim.x):
@@ -177,7 +176,7 @@ def _dot_rows(problem, layout, first_row, rows, first_model, models):
     fold_lanes(layout.scratch, layout.lanes, rows * models)
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _subtract_targets(problem, layout, first_row, rows, first_model, models):
     """Turn dot products into residuals, and put s * r right after them."""
     for i in range(cuda.threadIdx.x, rows * models, cuda.blockDim.x):
@@ -189,7 +188,7 @@ def _subtract_targets(problem, layout, first_row, rows, first_model, models):
     cuda.syncthreads()
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _sum_column(problem, layout, first_row, rows, group, column, model, models):
     """Sum what belongs to `column` over the rows of a group: x * s * r, then r * s * r, then s."""
     total = problem.w.dtype.type(0)
@@ -204,7 +203,7 @@ def _sum_column(problem, layout, first_row, rows, group, column, model, models):
     return total
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _add_columns(problem, layout, sums, first_row, rows, first_model, models):
     """Add a tile's column sums of a group of models to the block's sums in double."""
     columns = problem.d + 2
@@ -220,7 +219,7 @@ def _add_columns(problem, layout, sums, first_row, rows, first_model, models):
     cuda.syncthreads()
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _add_tile(problem, layout, sums, first_row, rows):
     """Add all that one tile contributes."""
     model = 0
@@ -232,7 +231,7 @@ def _add_tile(problem, layout, sums, first_row, rows):
         model += models
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _add_block(problem, layout, first_row, end, partials):
     """Put the sums of rows [first_row, end) into one row of partials."""
     sums = layout.sums if layout.has_shared_sums else partials
@@ -296,40 +295,42 @@ def linreg_partials(
 # ---- Finish -------------------------------------------------------------------------------------
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _soft_threshold(value, threshold):
     """Move `value` towards 0 by `threshold`, but not past it; NaN stays NaN."""
     magnitude = abs(value) - threshold
     return math.copysign(0.0 if magnitude < 0 else magnitude, value)
 
 
-@cuda.jit(device=True, inline="always")
-def _sum_blocks(partials, blocks, width, column, lane):
+@inlined
+def _sum_blocks(partials, blocks, width, column, lane, lanes):
     """One lane of the sum of `column` over the blocks of rows."""
     total = 0.0
-    for block in range(lane, blocks, FINISH_LANES):
+    for block in range(lane, blocks, lanes):
         total += partials[block * width + column]
     return total
 
 
-@cuda.jit(device=True, inline="always")
-def _sum_penalties(w, model, d, k, l1, l2, lane):
+@inlined
+def _sum_penalties(w, model, d, k, l1, l2, lane, lanes):
     """One lane of the penalties of a model."""
     total = 0.0
-    for column in range(lane, d, FINISH_LANES):
+    for column in range(lane, d, lanes):
         coefficient = float64(w[column * k + model])
         total += l1 * abs(coefficient) + l2 / 2 * coefficient * coefficient
     return total
 
 
 @cuda.jit
-def linreg_finish(partials, w, out, loss, blocks_per_problem, d, k, l1, l2, learning_rate, is_step, has_loss):
+def linreg_finish(
+    partials, w, out, loss, blocks_per_problem, d, k, lanes, l1, l2, learning_rate, is_step, has_loss
+):
     """Turn the sums over blocks into gradients or steps, and then, where asked for, into losses.
 
-    A block takes a sixteenth of its threads of outputs at a time.  out may be w: whoever writes an
+    `lanes` threads share an output.  out may be w: whoever writes an
     entry alone has read it (the host gives a copy of w where the losses read all of it).
     """
-    lanes = cuda.shared.array(0, float64)
+    sums = cuda.shared.array(0, float64)
     p = cuda.blockIdx.x
     entries = d * k
     width = entries + k + 1
@@ -337,27 +338,27 @@ def linreg_finish(partials, w, out, loss, blocks_per_problem, d, k, l1, l2, lear
     own = partials[p * blocks_per_problem * width :]
     w_own = w[p * entries :]
 
-    columns = cuda.blockDim.x // FINISH_LANES
+    columns = cuda.blockDim.x // lanes
     lane = cuda.threadIdx.x // columns
     slot = cuda.threadIdx.x - lane * columns
-    lanes[cuda.threadIdx.x] = _sum_blocks(own, blocks_per_problem, width, entries + k, lane)
-    fold_lanes(lanes, FINISH_LANES, columns)
-    total_weight = lanes[slot]
+    sums[cuda.threadIdx.x] = _sum_blocks(own, blocks_per_problem, width, entries + k, lane, lanes)
+    fold_lanes(sums, lanes, columns)
+    total_weight = sums[slot]
 
     for first in range(cuda.blockIdx.y * columns, outputs, cuda.gridDim.y * columns):
         output = first + slot
         cuda.syncthreads()  # the lanes of the round before have been read
         if output < outputs:
-            lanes[cuda.threadIdx.x] = _sum_blocks(own, blocks_per_problem, width, output, lane)
+            sums[cuda.threadIdx.x] = _sum_blocks(own, blocks_per_problem, width, output, lane, lanes)
         if entries <= output < outputs:
-            penalties = _sum_penalties(w_own, output - entries, d, k, l1, l2, lane)
-            lanes[cuda.threadIdx.x] = lanes[cuda.threadIdx.x] / (2 * total_weight) + penalties
-        fold_lanes(lanes, FINISH_LANES, columns)
+            penalties = _sum_penalties(w_own, output - entries, d, k, l1, l2, lane, lanes)
+            sums[cuda.threadIdx.x] = sums[cuda.threadIdx.x] / (2 * total_weight) + penalties
+        fold_lanes(sums, lanes, columns)
         if lane == 0 and entries <= output < outputs:
-            loss[p * k + output - entries] = lanes[slot]
+            loss[p * k + output - entries] = sums[slot]
         if lane == 0 and output < entries:
             coefficient = float64(w_own[output])
-            result = lanes[slot] / total_weight + l2 * coefficient
+            result = sums[slot] / total_weight + l2 * coefficient
             if is_step != 0:
                 result = _soft_threshold(coefficient - learning_rate * result, learning_rate * l1)
             out[p * entries + output] = result

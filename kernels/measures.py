@@ -18,11 +18,11 @@ import math
 
 from numba import cuda
 
-from .common import product
+from .common import inlined, product
 from .vectors import cross, dot, length, load, scaled, spanned, spanned_between
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _vector_at(array, index, inner_count, outer_stride, inner_stride, component_stride):
     """Return one vector of a two-level batch."""
     outer = index // inner_count
@@ -30,7 +30,7 @@ def _vector_at(array, index, inner_count, outer_stride, inner_stride, component_
     return load(array, outer * outer_stride + inner * inner_stride, component_stride)
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _angle(a, b):
     """Angle of two vectors, whatever their lengths."""
     a, _ = scaled(a)
@@ -40,21 +40,21 @@ def _angle(a, b):
     return math.atan2(length(cross(a, b)), along if along != 0 else abs(along))
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _parallelogram(a, b):
     """Area that two vectors span."""
     normal, root = spanned(a, b)
     return length(normal) / root / root
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _triangle(p, q, r):
     """Area between three points."""
     normal, root = spanned_between(p, q, r)
     return length(normal) / (root + root) / root
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _volume(a, b, c):
     """``a · (b × c)``, each product and each sum rounded by itself."""
     x = product(b[1], c[2]) - product(b[2], c[1])

@@ -19,13 +19,13 @@ faces itself: is_wide is not read.
 
 from numba import cuda, float64
 
-from .common import place_of, sum_dtype, widened
+from .common import inlined, place_of, sum_dtype, widened
 from .vectors import cross, difference, load, quotient, spanned_between, unit
 
 # ---- Meshes -------------------------------------------------------------------------------------
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _is_in_range(faces, face, vertex_count):
     """Whether all three corners of a face are vertices."""
     low = min(faces[3 * face], faces[3 * face + 1], faces[3 * face + 2])
@@ -33,7 +33,7 @@ def _is_in_range(faces, face, vertex_count):
     return low >= 0 and high < vertex_count
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _corners(vertices, first, faces, face, vertex_stride, component_stride):
     """Three points of a face, of the problem whose vertices begin at `first`."""
     return (
@@ -43,14 +43,14 @@ def _corners(vertices, first, faces, face, vertex_stride, component_stride):
     )
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _face_normal(p, q, r, is_unit):
     """Normal of a triangle, of length 1 or as long as twice its area; zeros for zeros."""
     normal, root = spanned_between(p, q, r)
     return unit(normal) if is_unit else quotient(quotient(normal, root), root)
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _write(out, index, vector):
     """Write the vector of number `index`."""
     out[3 * index], out[3 * index + 1], out[3 * index + 2] = vector
@@ -83,7 +83,7 @@ def face_normals(
             _write(out, index, _face_normal(p, q, r, is_unit != 0))
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _in_double(a):
     """Return the vector in double."""
     return float64(a[0]), float64(a[1]), float64(a[2])
@@ -129,7 +129,7 @@ def vertex_normals(
 # ---- Height fields ------------------------------------------------------------------------------
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _fall(z, start, position, count, stride, step):
     """Negative derivative along one axis at `position`; ``z[start]`` is the height there."""
     before = start - stride if position > 0 else start

@@ -20,10 +20,10 @@ Ideas tried: 16 bytes a thread, as in the ``.cu``, needs pointer casts that Numb
 
 from numba import cuda
 
-from .common import product
+from .common import inlined, product
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _digits(index, inner_count, m, n):
     """Write `index` as (outer, inner, row, column)."""
     rows = index // n

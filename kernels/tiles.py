@@ -9,6 +9,8 @@ from numba import cuda, float64
 from numba.cuda import config, types
 from numba.cuda.extending import intrinsic
 
+from .common import inlined
+
 MOST_ENTRIES = 64  # of one thread
 MOST_COLUMNS = 64  # of a tile
 STAGE_BYTES = 18432  # of one side of a tile
@@ -56,7 +58,7 @@ edge_of = _simulated_edge_of if config.ENABLE_CUDASIM else _compiled_edge_of
 # ---- Layout -------------------------------------------------------------------------------------
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def power_of_two_up_to(limit):
     """Return the largest power of two that is at most `limit`."""
     power = 1
@@ -65,13 +67,13 @@ def power_of_two_up_to(limit):
     return power
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _span(edge):
     """Threads along one side of a patch, who share what they read of shared memory."""
     return 1 if edge == 8 else 2
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def cut_axis(columns, edge):
     """Columns of a tile, even shares of whole patches, for each of which there is a thread; and the tiles."""
     most = edge
@@ -84,19 +86,19 @@ def cut_axis(columns, edge):
     return width, (columns + width - 1) // width
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _pitch(width, itemsize):
     """Elements from one staged row to the next: an odd number of 16-byte pieces."""
     return (_pieces(width, itemsize) | 1) * 16 // itemsize
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _pieces(count, itemsize):
     """Pieces of 16 bytes that so many numbers take."""
     return (count * itemsize + 15) // 16
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _side_pieces(width, acc, wide):
     """Pieces that a side takes besides its values."""
     lanes = power_of_two_up_to(COLUMN_SLOTS // width)
@@ -104,7 +106,7 @@ def _side_pieces(width, acc, wide):
     return _pieces(width, wide.itemsize) + sums + _pieces(2 * width, acc.itemsize)
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _make_side(origin, columns, width, tile, acc, wide, piece, values_piece):
     """Cut one axis of a tile, and its shared memory."""
     lanes = power_of_two_up_to(COLUMN_SLOTS // width)
@@ -123,13 +125,13 @@ def _make_side(origin, columns, width, tile, acc, wide, piece, values_piece):
     )
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def side_of(tile, number):
     """One of the sides, of which a tile on the diagonal has one."""
     return tile.left if number == 0 else tile.right
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _tile_position(pair, is_joint, left_tiles, right_tiles):
     """Row and column of the pair-th tile: of a joint matrix, from the diagonal on."""
     if not is_joint:
@@ -142,7 +144,7 @@ def _tile_position(pair, is_joint, left_tiles, right_tiles):
     return row, row + pair
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def make_tile(problem, pair, left_columns, right_columns, partials):
     """Cut the pair-th tile of a matrix, and the block's shared memory, by the rule of the host."""
     acc = cuda.shared.array(0, problem.weights.dtype)
@@ -190,14 +192,14 @@ def make_tile(problem, pair, left_columns, right_columns, partials):
     )
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _patch_number(tile, row, column):
     """Return the number of a patch: row by row, on the diagonal from the diagonal on."""
     skipped = row * (row + 1) // 2 if tile.is_diagonal else 0
     return row * tile.right_patches - skipped + column
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def first_entry_of(tile, task, edge):
     """Row and column of the first entry that a thread computes."""
     span = _span(edge)
@@ -214,7 +216,7 @@ def first_entry_of(tile, task, edge):
 # ---- Stage --------------------------------------------------------------------------------------
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _stage_part(problem, tile, side, is_y, first_row, rows):
     """Bring the columns of a side that lie in X, or in Y, to shared memory, less their centre.
 
@@ -242,7 +244,7 @@ def _stage_part(problem, tile, side, is_y, first_row, rows):
         tile.acc[side.values + row * side.pitch + offset + column] = x - centre
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def stage(problem, tile, first_row, rows):
     """Bring some rows and their weights to shared memory."""
     if problem.has_weight:

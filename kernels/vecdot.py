@@ -16,10 +16,10 @@ To try on a GPU: warp shuffles in place of shared memory, which the simulator la
 
 from numba import cuda
 
-from .common import fold_lanes, product, sum_dtype, widened
+from .common import fold_lanes, inlined, product, sum_dtype, widened
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def _sum_lane(a, a_start, a_step, b, b_start, b_step, first, length, lanes):
     """Sum components `first`, ``first + lanes``, ... of one vector."""
     total = sum_dtype(a).type(0)

@@ -7,42 +7,40 @@ nor underflows.
 
 import math
 
-from numba import cuda
-
-from .common import difference_of_products, fused, product, root_scale, widened
+from .common import difference_of_products, fused, inlined, product, root_scale, widened
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def load(array, start, step):
     """Three numbers of `array`, `step` apart, in the type that they are computed in."""
     return widened(array[start]), widened(array[start + step]), widened(array[start + 2 * step])
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def difference(a, b):
     """``a - b``."""
     return a[0] - b[0], a[1] - b[1], a[2] - b[2]
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def multiple(a, factor):
     """``a * factor``."""
     return product(a[0], factor), product(a[1], factor), product(a[2], factor)
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def quotient(a, divisor):
     """``a / divisor``."""
     return a[0] / divisor, a[1] / divisor, a[2] / divisor
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def dot(a, b):
     """``a · b`` of floats, each product and its sum rounded as one."""
     return fused(a[0], b[0], fused(a[1], b[1], product(a[2], b[2])))
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def cross(a, b):
     """``a × b`` of floats, each component as if it were computed in twice the digits."""
     return (
@@ -52,27 +50,27 @@ def cross(a, b):
     )
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def largest(a):
     """Largest magnitude among the components that are numbers."""
     return max(max(abs(a[0]), abs(a[1])), abs(a[2]))
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def scaled(a):
     """``(a * root) * root`` with components up to 2, and the power of two `root`."""
     root = root_scale(largest(a))
     return multiple(multiple(a, root), root), root
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def length(a):
     """``|a|``, which overflows or underflows only where it is itself out of range."""
     near_one, root = scaled(a)
     return math.sqrt(dot(near_one, near_one)) / root / root
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def unit(a):
     """``a / |a|``; zeros for zeros."""
     near_one, root = scaled(a)
@@ -80,7 +78,7 @@ def unit(a):
     return quotient(near_one, norm if norm != 0 else root)
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def spanned(a, b):
     """``a × b`` times the square of a power of two, `root`, with which it is in range."""
     a, a_root = scaled(a)
@@ -88,7 +86,7 @@ def spanned(a, b):
     return cross(a, b), product(a_root, b_root)
 
 
-@cuda.jit(device=True, inline="always")
+@inlined
 def spanned_between(p, q, r):
     """``(q - p) × (r - p)`` times the square of `root`; not even the differences overflow."""
     shrunk = root_scale(max(max(largest(p), largest(q)), largest(r)))

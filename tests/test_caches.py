@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from tests.workers import ROOT, run_python
+from vecprod_gpu import kernels
+from vecprod_gpu.backends import _cache
 
 IMPORT = """
 import ctypes, sys, threading
@@ -62,7 +64,8 @@ else:
 
 def copy_of_the_package(folder):
     package = folder / "vecprod_gpu"
-    shutil.copytree(ROOT / "vecprod_gpu", package, ignore=shutil.ignore_patterns("__pycache__"))
+    for source, target in (("vecprod_gpu", package), ("kernels", package / "kernels")):
+        shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("__pycache__"))
     return package
 
 
@@ -160,3 +163,53 @@ def test_torn_cache_files_are_no_failure(tmp_path):
         file.write_bytes(b"")
     ended = run_python(SHORT_CALLS, NUMBA_CACHE_DIR=str(tmp_path))
     assert ended.returncode == 0, ended.stderr
+
+
+def test_each_state_of_the_sources_has_a_folder_of_its_own(tmp_path, monkeypatch):
+    """Also what a kernel only calls: Numba looks at the kernel's own file."""
+    package = copy_of_the_package(tmp_path)
+    monkeypatch.setattr(_cache, "__file__", str(package / "backends" / "_cache.py"))
+    monkeypatch.setattr(kernels, "__file__", str(package / "kernels" / "__init__.py"))
+    states = {_cache._state_of_sources()}
+    for changed in ("kernels/common.py", "backends/_vectors.py"):
+        with (package / changed).open("a") as source:
+            source.write("\n")
+        states.add(_cache._state_of_sources())
+    assert len(states) == 3
+    assert _cache._state_of_sources() in states
+
+
+# What stands in for a driver lets kernels be compiled and linked, not launched.
+COMPILE_A_TWIN = """
+from types import SimpleNamespace
+from numba import types
+from numba.cuda import dispatcher
+from numba.cuda.cudadrv import devices
+
+device = SimpleNamespace(compute_capability=(9, 0), id=0)
+loaded = SimpleNamespace(get_function=lambda name: SimpleNamespace(module=None))
+context = SimpleNamespace(device=device, create_module_image=lambda *image: loaded)
+dispatcher.get_current_device = lambda: device
+devices.get_context = lambda *device: context
+dispatcher._Kernel.initialize_once = lambda kernel, module: None
+
+from vecprod_gpu.backends import _windows
+from vecprod_gpu.kernels.cross import cross_contiguous
+
+_windows._keep_compiled(cross_contiguous)
+for number in (types.float32, types.int16):
+    cross_contiguous.compile((number[::1],) * 3 + (types.int64,))
+statistics = cross_contiguous.stats
+print(sum(statistics.cache_hits.values()), sum(statistics.cache_misses.values()))
+"""
+
+
+def test_twins_are_compiled_once_for_all_processes(tmp_path):
+    for expected in ("0 2", "2 0"):
+        ended = run_python(COMPILE_A_TWIN, NUMBA_ENABLE_CUDASIM="0", NUMBA_CACHE_DIR=str(tmp_path))
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.strip() == expected
+    for file in tmp_path.rglob("*.nb?"):
+        file.write_bytes(b"")
+    ended = run_python(COMPILE_A_TWIN, NUMBA_ENABLE_CUDASIM="0", NUMBA_CACHE_DIR=str(tmp_path))
+    assert ended.stdout.strip() == "0 2", ended.stderr

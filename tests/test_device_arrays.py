@@ -277,6 +277,19 @@ class TestOneCallOneDevice:
             vp.cross(convert(np.ones(3)), [1.0, 2.0, 3.0])
 
 
+class Tensor:
+    """As torch's on a GPU: it says where it lies, in a dtype that is not NumPy's."""
+
+    __cuda_array_interface__ = {"shape": (3,), "typestr": "<f4", "data": (0, False), "version": 3}  # noqa: RUF012
+    dtype, shape, ndim = "torch.float32", (3,), 1
+
+
+def test_a_tensor_is_told_how_to_come_in():
+    for arguments in ((Tensor(), Tensor()), (as_cupy(np.ones(3)), Tensor())):
+        with pytest.raises(vp.errors.DTypeError, match=r"is a .*\.Tensor, .*cupy\.from_dlpack\([ab]\)"):
+            vp.cross(*arguments)
+
+
 class TestNothingLeavesItsDevice:
     def test_for_a_host_backend(self, kind):
         convert, _ = KINDS[kind]

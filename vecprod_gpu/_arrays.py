@@ -1,10 +1,11 @@
 """What an array is: its kind, which decides the device that a call runs on."""
 
+import sys
 from typing import Any, Literal
 
 import numpy as np
 
-from .errors import DeviceError
+from .errors import DeviceError, DTypeError
 
 Array = Any
 Kind = Literal["numpy", "cupy", "numba"]
@@ -18,6 +19,8 @@ def kind_of(value: object) -> Kind:
     """
     if type(value) is np.ndarray:
         return "numpy"
+    if isinstance(value, getattr(sys.modules.get("cupy"), "ndarray", ())):
+        return "cupy"  # without the description that CuPy puts together for who asks
     if getattr(value, "__cuda_ndarray__", False):
         return "numba"
     return "cupy" if hasattr(value, "__cuda_array_interface__") else "numpy"
@@ -30,7 +33,15 @@ def common_kind(**arguments: object) -> Kind:
     ------
     DeviceError
         If they live in different places; the message names each one's.
+    DTypeError
+        If one is another library's device array whose dtype is not NumPy's, as a tensor of torch.
     """
+    for name, value in arguments.items():
+        if kind_of(value) == "cupy" and not isinstance(getattr(value, "dtype", None), np.dtype):
+            raise DTypeError(
+                f"{name} is a {type(value).__module__}.{type(value).__name__}, whose dtype is not NumPy's; "
+                f"pass a view of it: cupy.from_dlpack({name})"
+            )
     kinds = {name: kind_of(value) for name, value in arguments.items() if value is not None}
     if len(set(kinds.values())) > 1:
         places = ", ".join(f"{name} is a {_PLACES[kind]}" for name, kind in kinds.items())

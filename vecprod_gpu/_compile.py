@@ -1,16 +1,21 @@
 """From a ``.cu`` file and a pair of dtypes to source text, and to a kernel that is compiled once.
 
-The source is a prelude that names the two types, then ``common.cuh`` and the headers that the file
-needs, then the file.  They are joined as text because CuPy's disk cache does not see edits to a header
-that is #included; that cache keeps the binary between processes, and `get_kernel` keeps the function
-within one.
+The source is a prelude that names the two types, and the constants of a file that is compiled for a
+shape, then ``common.cuh`` and the headers that the file needs, then the file.  They are joined as text
+because CuPy's disk cache does not see edits to a header that is #included; that cache keeps the binary
+between processes, and `get_kernel` keeps the function within one.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
+Constants = Mapping[str, int]
+_Pairs = tuple[tuple[str, int], ...]
 
 FILES: dict[str, tuple[str, ...]] = {
     "outer": (),
@@ -19,7 +24,8 @@ FILES: dict[str, tuple[str, ...]] = {
     "measures": ("vectors.cuh", "geometry.cuh"),
     "normals": ("vectors.cuh", "geometry.cuh"),
     "comoments": ("kinds.cuh", "tiles.cuh"),
-    "linreg": (),
+    "linreg": ("regression.cuh",),
+    "linreg_lanes": ("regression.cuh", "async.cuh"),
 }
 """The kernel files, by the names that `source` and `get_kernel` take, and the headers each one needs."""
 
@@ -55,32 +61,45 @@ def c_type(dtype: np.dtype[Any]) -> str:
     return _UNSIGNED[dtype.itemsize] if dtype.kind in "iu" else _NAMED[dtype.char]
 
 
-def source(file: str, stored_dtype: np.dtype[Any], sum_dtype: np.dtype[Any]) -> str:
-    """Text of ``file.cu`` for one pair of dtypes."""
-    return _source(file, c_type(stored_dtype), c_type(sum_dtype))
+NONE: Constants = MappingProxyType({})
+"""What most files are compiled for: no shape in particular."""
 
 
-def get_kernel(file: str, kernel: str, stored_dtype: np.dtype[Any], sum_dtype: np.dtype[Any]) -> Any:
+def source(
+    file: str, stored_dtype: np.dtype[Any], sum_dtype: np.dtype[Any], constants: Constants = NONE
+) -> str:
+    """Text of ``file.cu`` for one pair of dtypes and the constants that it asks for."""
+    return _source(file, c_type(stored_dtype), c_type(sum_dtype), tuple(constants.items()))
+
+
+def get_kernel(
+    file: str,
+    kernel: str,
+    stored_dtype: np.dtype[Any],
+    sum_dtype: np.dtype[Any],
+    constants: Constants = NONE,
+) -> Any:
     """CuPy function of a kernel, which CuPy compiles at its first launch on each device."""
-    return _function(file, kernel, c_type(stored_dtype), c_type(sum_dtype))
+    return _function(file, kernel, c_type(stored_dtype), c_type(sum_dtype), tuple(constants.items()))
 
 
-def _source(file: str, stored_type: str, sum_type: str) -> str:
+def _source(file: str, stored_type: str, sum_type: str, constants: _Pairs) -> str:
     prelude = _PRELUDE.format(stored=stored_type, summed=sum_type)
+    prelude += "".join(f"constexpr int {name} = {value};\n" for name, value in constants)
     names = ("common.cuh", *FILES[file], f"{file}.cu")
     return prelude + "\n".join(f'#line 1 "{name}"\n{_text(name)}' for name in names)
 
 
 @cache
-def _function(file: str, kernel: str, stored_type: str, sum_type: str) -> Any:
-    return _module(file, stored_type, sum_type).get_function(kernel)
+def _function(file: str, kernel: str, stored_type: str, sum_type: str, constants: _Pairs) -> Any:
+    return _module(file, stored_type, sum_type, constants).get_function(kernel)
 
 
 @cache
-def _module(file: str, stored_type: str, sum_type: str) -> Any:
+def _module(file: str, stored_type: str, sum_type: str, constants: _Pairs) -> Any:
     import cupy
 
-    return cupy.RawModule(code=_source(file, stored_type, sum_type), options=OPTIONS)
+    return cupy.RawModule(code=_source(file, stored_type, sum_type, constants), options=OPTIONS)
 
 
 @cache

@@ -12,6 +12,7 @@ from ._arrays import Array, Kind, as_arrays, common_kind, moved, result_dtype, s
 from ._costs import Work
 from ._destination import Destination
 from ._layout import size, without_axis
+from .backends._device.recordings import recordings_of
 from .backends._small import SMALL_ELEMENTS, small_cross, small_outer
 from .errors import ArgumentError, DTypeError, ShapeError
 
@@ -61,9 +62,9 @@ def outer(a: Array, b: Array, out: Array | None = None) -> Array:
     array([[3, 4],
            [6, 8]])
     """
-    kind = common_kind(a=a, b=b, out=out)
-    a, b = as_arrays(kind, a, b)
-    return _multiply(kind, a, b, (size(a.shape),), (size(b.shape),), (), 1, 0, out)
+    if (recordings := recordings_of(type(a))) is not None:
+        return recordings.of_pair(_outer, current_mode(), a, b, out)
+    return _outer(a, b, out)
 
 
 def batched_outer(
@@ -136,12 +137,11 @@ def batched_outer(
             return ufunc(a, b)
         except ValueError:  # the shapes do not fit: the long way says which
             pass
-    kind = common_kind(a=a, b=b, out=out)
-    a, b = as_arrays(kind, a, b)
-    _checks.at_least_1d("a", a)
-    _checks.at_least_1d("b", b)
-    lead = _checks.broadcast("a", tuple(a.shape[:-1]), "b", tuple(b.shape[:-1]))
-    return _multiply(kind, a, b, tuple(a.shape), tuple(b.shape), lead, alpha, beta, out)
+    if (recordings := recordings_of(type(a))) is not None:
+        if alpha is _ONE and beta is _ZERO:
+            return recordings.of_pair(_batched_outer, current_mode(), a, b, out)
+        return recordings.of_call(_batched_outer, current_mode(), (a, b, out), (alpha, beta))
+    return _batched_outer(a, b, out, alpha, beta)
 
 
 def cross(
@@ -217,30 +217,11 @@ def cross(
             pass
     if axis is not None:
         axisa = axisb = axisc = axis
-    kind = common_kind(a=a, b=b, out=out)
-    a, b = as_arrays(kind, a, b)
-    if a.ndim < 1 or b.ndim < 1:
-        raise ShapeError("At least one array has zero dimension")
-    axisa = normalize_axis_index(axisa, a.ndim, msg_prefix="axisa")
-    axisb = normalize_axis_index(axisb, b.ndim, msg_prefix="axisb")
-    if (a.shape[axisa], b.shape[axisb]) != (3, 3):
-        return _cross_of_other_lengths(a, b, kind, axisa, axisb, axisc, out)
-    lead = _checks.broadcast("a", without_axis(a.shape, axisa), "b", without_axis(b.shape, axisb))
-    axisc = normalize_axis_index(axisc, len(lead) + 1, msg_prefix="axisc")
-    dtype = result_dtype(a, b)
-    if out is not None:
-        _checks.output(out, kind, (*lead[:axisc], 3, *lead[axisc:]), dtype)
-    vectors = size(lead)
-    choice = _dispatch.choose(
-        "cross", kind, dtype, Work(bytes=9 * vectors * dtype.itemsize, flops=9 * vectors)
-    )
-    backend = choice.module
-    a = moved(backend, backend.cast(backend.native(a), dtype), axisa, -1)
-    b = moved(backend, backend.cast(backend.native(b), dtype), axisb, -1)
-    destination = Destination(choice, kind, (*lead, 3), dtype, out, axisc)
-    destination.avoid(a, b, unless_identical=True)
-    backend.cross(a, b, destination.native)
-    return destination.result()
+    if (recordings := recordings_of(type(a))) is not None:
+        if axisa is _LAST and axisb is _LAST and axisc is _LAST:
+            return recordings.of_pair(_cross, current_mode(), a, b, out)
+        return recordings.of_call(_cross, current_mode(), (a, b, out), (axisa, axisb, axisc))
+    return _cross(a, b, out, axisa, axisb, axisc)
 
 
 def gram(
@@ -327,6 +308,53 @@ def gram(
         return backend.export(result, kind)
     backend.assign(out, result)
     return out
+
+
+# --- The long way: checks, the choice of a backend, its operation -----------------------------------
+
+
+def _outer(a: Array, b: Array, out: Array | None) -> Array:
+    kind = common_kind(a=a, b=b, out=out)
+    a, b = as_arrays(kind, a, b)
+    return _multiply(kind, a, b, (size(a.shape),), (size(b.shape),), (), 1, 0, out)
+
+
+def _batched_outer(a: Array, b: Array, out: Array | None, alpha: Any = _ONE, beta: Any = _ZERO) -> Array:
+    kind = common_kind(a=a, b=b, out=out)
+    a, b = as_arrays(kind, a, b)
+    _checks.at_least_1d("a", a)
+    _checks.at_least_1d("b", b)
+    lead = _checks.broadcast("a", tuple(a.shape[:-1]), "b", tuple(b.shape[:-1]))
+    return _multiply(kind, a, b, tuple(a.shape), tuple(b.shape), lead, alpha, beta, out)
+
+
+def _cross(
+    a: Array, b: Array, out: Array | None, axisa: int = _LAST, axisb: int = _LAST, axisc: int = _LAST
+) -> Array:
+    kind = common_kind(a=a, b=b, out=out)
+    a, b = as_arrays(kind, a, b)
+    if a.ndim < 1 or b.ndim < 1:
+        raise ShapeError("At least one array has zero dimension")
+    axisa = normalize_axis_index(axisa, a.ndim, msg_prefix="axisa")
+    axisb = normalize_axis_index(axisb, b.ndim, msg_prefix="axisb")
+    if (a.shape[axisa], b.shape[axisb]) != (3, 3):
+        return _cross_of_other_lengths(a, b, kind, axisa, axisb, axisc, out)
+    lead = _checks.broadcast("a", without_axis(a.shape, axisa), "b", without_axis(b.shape, axisb))
+    axisc = normalize_axis_index(axisc, len(lead) + 1, msg_prefix="axisc")
+    dtype = result_dtype(a, b)
+    if out is not None:
+        _checks.output(out, kind, (*lead[:axisc], 3, *lead[axisc:]), dtype)
+    vectors = size(lead)
+    choice = _dispatch.choose(
+        "cross", kind, dtype, Work(bytes=9 * vectors * dtype.itemsize, flops=9 * vectors)
+    )
+    backend = choice.module
+    a = moved(backend, backend.cast(backend.native(a), dtype), axisa, -1)
+    b = moved(backend, backend.cast(backend.native(b), dtype), axisb, -1)
+    destination = Destination(choice, kind, (*lead, 3), dtype, out, axisc)
+    destination.avoid(a, b, unless_identical=True)
+    backend.cross(a, b, destination.native)
+    return destination.result()
 
 
 def _multiply(

@@ -1,17 +1,25 @@
-"""One call of each operation through the ``cupy`` backend, compared with an oracle.
+"""One call of each operation through a backend for GPUs, compared with an oracle.
 
 Tests of the kernels, of planted faults and of the sanitizers share these; `cupy` is CuPy, or the stand-in
-that `tests.shim.fake_cupy.install` yields.
+that `tests.shim.fake_cupy.install` yields, or `tests.kernels.numba_arrays`, which has a backend of its own.
 """
+
+from unittest import mock
 
 import numpy as np
 
 from tests.kernels import exact, oracles
 from vecprod_gpu.backends import cupy_raw
 
+INTEGERS = "bBhHiIqQ"
 EPS = {"e": 2**-10, "f": 2**-23, "d": 2**-52, "F": 2**-23, "D": 2**-52}
 MEASURES = {"vector_angle": 2, "parallelogram_area": 2, "triangle_area": 3, "triple_product": 3}
 """How many vectors each quantity takes."""
+
+
+def backend_of(cupy):
+    """The backend that the arrays of a library are native to."""
+    return getattr(cupy, "backend", cupy_raw)
 
 
 def random(rng, shape, code):
@@ -59,7 +67,7 @@ def batched_outer(cupy, a, b, *, alpha=1, beta=0, previous=None, out=None):
     out = cupy.empty(shape, code) if out is None else out
     if previous is not None:
         out[...] = cupy.asarray(previous)
-    cupy_raw.batched_outer(a, b, scalar(alpha), scalar(beta), out)
+    backend_of(cupy).batched_outer(a, b, scalar(alpha), scalar(beta), out)
     expected = oracles.batched_outer(a.get(), b.get(), scalar(alpha), scalar(beta), previous)
     # At most three roundings of numbers up to the largest term of the sum.
     scale = float(np.abs(expected).max(initial=1)) + 4 * abs(beta)
@@ -73,7 +81,7 @@ def cross(cupy, a, b, out=None):
     expected = oracles.cross(a.get(), b.get())
     scale = np.prod([float(np.abs(oracles.wide(operand.get())).max(initial=1)) for operand in (a, b)])
     out = cupy.empty(expected.shape, code) if out is None else out
-    cupy_raw.cross(a, b, out)
+    backend_of(cupy).cross(a, b, out)
     assert_close(out.get(), expected, code, scale, ulps=2)
     return out
 
@@ -84,7 +92,7 @@ def vecdot(cupy, a, b, out=None):
     expected = oracles.vecdot(a.get(), b.get())
     terms = np.abs(oracles.wide(a.get())) * np.abs(oracles.wide(b.get()))
     out = cupy.empty(expected.shape, code) if out is None else out
-    cupy_raw.vecdot(a, b, out)
+    backend_of(cupy).vecdot(a, b, out)
     assert_close(out.get(), expected, code, float(terms.sum(axis=-1).max(initial=0)), ulps=8)
     return out
 
@@ -94,7 +102,7 @@ def measure(cupy, quantity, *vectors, out=None):
     code, hosts = vectors[0].dtype.char, [vector.get() for vector in vectors]
     shape = np.broadcast_shapes(*(vector.shape for vector in vectors))[:-1]
     out = cupy.empty(shape, code) if out is None else out
-    cupy_raw.measure(quantity, vectors, out)
+    backend_of(cupy).measure(quantity, vectors, out)
     if quantity == "triple_product":
         scale = 6 * np.prod([float(np.abs(oracles.wide(host)).max(initial=0)) for host in hosts])
         assert_close(out.get(), oracles.triple_product(*hosts), code, scale, ulps=2)
@@ -117,7 +125,7 @@ def face_normals(cupy, vertices, faces, unit=True, out=None):
     """``face_normals``, faces on the host and all else on the device, checked; returns out."""
     expected = exact.face_normals(vertices.get(), faces, unit)
     out = cupy.empty(expected.shape, vertices.dtype) if out is None else out
-    assert cupy_raw.face_normals(vertices, cupy.asarray(faces), unit, out) == -1
+    assert backend_of(cupy).face_normals(vertices, cupy.asarray(faces), unit, out) == -1
     assert_relative(out.get(), expected, vertices.dtype.char)
     return out
 
@@ -125,7 +133,7 @@ def face_normals(cupy, vertices, faces, unit=True, out=None):
 def vertex_normals(cupy, vertices, faces, out=None):
     """``vertex_normals``, faces on the host and all else on the device, checked; returns out."""
     out = cupy.empty(vertices.shape, vertices.dtype) if out is None else out
-    assert cupy_raw.vertex_normals(vertices, cupy.asarray(faces), out) == -1
+    assert backend_of(cupy).vertex_normals(vertices, cupy.asarray(faces), out) == -1
     assert_relative(out.get(), exact.vertex_normals(vertices.get(), faces), vertices.dtype.char)
     return out
 
@@ -133,7 +141,7 @@ def vertex_normals(cupy, vertices, faces, out=None):
 def grid_normals(cupy, z, dx, dy=1.0, out=None):
     """``grid_normals``, dx on the host and all else on the device, checked; returns out."""
     out = cupy.empty((*z.shape, 3), z.dtype) if out is None else out
-    cupy_raw.grid_normals(z, cupy.asarray(dx), dy, out)
+    backend_of(cupy).grid_normals(z, cupy.asarray(dx), dy, out)
     assert_relative(out.get(), exact.grid_normals(z.get(), dx, dy), z.dtype.char)
     return out
 
@@ -155,7 +163,7 @@ def linreg(cupy, X, y, w, sample_weight, x_offset, *, l1=0.0, l2=0.0, learning_r
     out = cupy.empty(w.shape, w.dtype) if out is None else device[1]
     loss = cupy.empty((w.shape[0], w.shape[2]), np.float64)
     scalars = {"l1": l1, "l2": l2, "learning_rate": learning_rate}
-    cupy_raw.linreg_pass(X, *device, **scalars, out=out, loss=loss)
+    backend_of(cupy).linreg_pass(X, *device, **scalars, out=out, loss=loss)
     expected, expected_loss = oracles.linreg(X.get(), y, w, sample_weight, x_offset, **scalars)
     # A dot product of d terms, summed in lanes of the summing type, dominates the error.
     ulps = 4 * (4 + X.shape[2] ** 0.5)
@@ -174,7 +182,7 @@ def gram(cupy, X, Y=None, weights=None):
     """``gram``, weights on the host and all else on the device, checked; returns out."""
     code = X.dtype.char if X.dtype.char != "e" else "f"
     out = cupy.empty((X.shape[0], X.shape[2], (X if Y is None else Y).shape[2]), code)
-    cupy_raw.gram(X, Y, None if weights is None else cupy.asarray(weights), out)
+    backend_of(cupy).gram(X, Y, None if weights is None else cupy.asarray(weights), out)
     if Y is None:
         np.testing.assert_array_equal(out.get(), np.conj(np.swapaxes(out.get(), 1, 2)))
     hosts = [X.get() if one is None else one.get() for one in (X, Y)]
@@ -202,7 +210,7 @@ def co_moments(cupy, X, Y=None, weights=None, *, summed=None, **options):
     total = cupy.empty((problems,), np.float64)
     device = None if weights is None else cupy.asarray(weights.astype(code))
     options = {"scale": 1.0, "correlation": False, **options}
-    cupy_raw.co_moments(X, Y, device, **options, total=total, means=means, out=out)
+    backend_of(cupy).co_moments(X, Y, device, **options, total=total, means=means, out=out)
     hosts = X.get(), None if Y is None else Y.get(), None if weights is None else weights.astype(code)
     expected_total, expected_means, expected = oracles.co_moments(*hosts, **options)
 
@@ -229,6 +237,15 @@ def co_moments(cupy, X, Y=None, weights=None, *, summed=None, **options):
 def everything(cupy, seed=0):
     """One call that reaches each kernel and each of its paths, in sizes that fill no chunk or tile."""
     rng = np.random.default_rng(seed)
+    every_product(cupy, rng)
+    every_measure(cupy, rng)
+    every_normal(cupy, rng)
+    every_moment(cupy, rng)
+    every_regression(cupy, rng)
+
+
+def every_product(cupy, rng):
+    """Those calls for outer, cross and dot products."""
     a, b = random(rng, (7, 13), "f"), random(rng, (7, 19), "f")
     previous = random(rng, (7, 13, 19), "f")
     batched_outer(cupy, cupy.asarray(a), cupy.asarray(b))
@@ -241,10 +258,19 @@ def everything(cupy, seed=0):
     for length in (3, 13, 200):
         a, b = random(rng, (2, 37, length), "f")
         vecdot(cupy, cupy.asarray(a), shifted(cupy, b))
-    every_measure(cupy, rng)
-    every_normal(cupy, rng)
-    every_moment(cupy, rng)
-    for n, d, k in [(301, 13, 1), (90, 70, 7), (37, 300, 1)]:
+
+
+def every_regression(cupy, rng, sizes=((301, 13, 1), (90, 70, 7), (37, 300, 3))):
+    """Those calls for gradients, steps and losses, by each of the kernels that the backend has for them."""
+    with mock.patch.object(backend_of(cupy)._LAUNCHER, "compiles_for_shapes", False, create=True):
+        every_gradient(cupy, rng, sizes)
+    if backend_of(cupy)._LAUNCHER.compiles_for_shapes:
+        every_gradient(cupy, rng, sizes)
+
+
+def every_gradient(cupy, rng, sizes):
+    """Those calls by one of the kernels."""
+    for n, d, k in sizes:
         X, *rest = regression(rng, n, d, k)
         linreg(cupy, cupy.asarray(X), *rest, l1=0.1, l2=0.2, learning_rate=0.05)
         linreg(cupy, shifted(cupy, X), *rest, l2=0.2)
@@ -278,15 +304,15 @@ def every_normal(cupy, rng):
         vertex_normals(cupy, cupy.asarray(vertices)[:, ::-1], faces.astype(index))
     faces[17, 1] = 23
     bad = cupy.asarray(faces)
-    assert cupy_raw.face_normals(cupy.asarray(vertices), bad, True, cupy.empty((2, 61, 3), "f")) == 17
-    assert cupy_raw.vertex_normals(cupy.asarray(vertices), bad, cupy.empty((2, 23, 3), "f")) == 17
+    assert backend_of(cupy).face_normals(cupy.asarray(vertices), bad, True, cupy.empty((2, 61, 3), "f")) == 17
+    assert backend_of(cupy).vertex_normals(cupy.asarray(vertices), bad, cupy.empty((2, 23, 3), "f")) == 17
     z = random(rng, (2, 9, 11), "f")
     grid_normals(cupy, cupy.asarray(z), np.linspace(1, 2, 9, dtype="f"), -0.5)
 
 
-def every_moment(cupy, rng):
+def every_moment(cupy, rng, sizes=((301, 13, 1), (90, 70, 5), (9, 64, 72))):
     """Those calls for Gram matrices and co-moments."""
-    for n, p, q in [(301, 13, 1), (90, 70, 5), (9, 64, 72)]:
+    for n, p, q in sizes:
         X, Y = random(rng, (2, n, p), "f"), random(rng, (2, n, q), "f") + np.float32(9)
         weights = random_weights(rng, (2, n), "f")
         gram(cupy, cupy.asarray(X))
@@ -295,3 +321,5 @@ def every_moment(cupy, rng):
         by_columns = cupy.asarray(X.transpose(0, 2, 1).copy()).transpose(0, 2, 1)
         weights[0, : n // 2] = 0
         co_moments(cupy, by_columns, cupy.asarray(Y)[:, ::-1], weights, correlation=True)
+        X, Y, weights = (random(rng, (2, n, *row), "b") for row in ((p,), (q,), ()))
+        gram(cupy, shifted(cupy, X), cupy.asarray(Y), weights)

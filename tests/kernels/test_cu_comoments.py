@@ -323,13 +323,15 @@ def test_repeated_rows_columns_and_problems_are_read_in_place(cupy, rng):
         checks.co_moments(cupy, repeated, device[:, ::-1])
 
 
-def test_fields_of_packed_records_are_copied(cupy, rng):
-    records = np.zeros((1, 40, 6), np.dtype([("flag", "i1"), ("value", "f4")]))
-    records["value"] = random(rng, records.shape, "f")
-    X = cupy.asarray(records)["value"]
-    assert X.strides[-1] % X.itemsize
-    checks.gram(cupy, X, X)
-    checks.co_moments(cupy, X)
+if not REAL_GPU:  # CuPy itself makes no view of a field that is not aligned
+
+    def test_fields_of_packed_records_are_copied(cupy, rng):
+        records = np.zeros((1, 40, 6), np.dtype([("flag", "i1"), ("value", "f4")]))
+        records["value"] = random(rng, records.shape, "f")
+        X = cupy.asarray(records)["value"]
+        assert X.strides[-1] % X.itemsize
+        checks.gram(cupy, X, X)
+        checks.co_moments(cupy, X)
 
 
 @pytest.mark.parametrize("start", [0, 1])

@@ -7,6 +7,7 @@ import pytest
 from cuda.bindings import nvrtc
 
 from vecprod_gpu import _compile
+from vecprod_gpu.backends._device.lanes import lane_cut
 from vecprod_gpu.backends._device.launcher import STORED_TYPES
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
@@ -22,13 +23,17 @@ FILES = {
     "normals": "normals",
     "comoments": "gram",
     "linreg": "linreg",
+    "linreg_lanes": "linreg",
 }
 """An operation that takes all types of a file."""
+
+LANE_SHAPES = ((64, 1, False), (4096, 1, True), (300, 1, False), (64, 8, False), (3, 5, True))
+"""Columns, models and whether there is an offset, for which rows in registers are compiled."""
 
 BLOCKS_AT_ONCE = {"comoments": 1}
 """Blocks of 256 threads on a multiprocessor, where they are not two: sums of double fill its registers."""
 
-WIDER = {"comoments": ("ed", "fd", "FD"), "linreg": ("fd",)}
+WIDER = {"comoments": ("ed", "fd", "FD"), "linreg": ("fd",), "linreg_lanes": ("fd",)}
 """Pairs that sum in a wider type than usual."""
 
 
@@ -39,6 +44,15 @@ def type_pairs(file):
     pairs += [(np.dtype(stored), np.dtype(summed)) for stored, summed in WIDER.get(file, ())]
     by_c_type = {tuple(map(_compile.c_type, pair)): pair for pair in pairs}
     return list(by_c_type.values())
+
+
+def sources(file, stored, summed):
+    """Texts of a file for a pair of types: one, or one for each of some shapes."""
+    if file != "linreg_lanes":
+        return [_compile.source(file, stored, summed)]
+    itemsizes = stored.itemsize, summed.itemsize
+    cuts = [lane_cut(10**6, d, k, *itemsizes, is_centred) for d, k, is_centred in LANE_SHAPES]
+    return [_compile.source(file, stored, summed, cut.constants) for cut in cuts if cut is not None]
 
 
 def compiled(source, *options):
@@ -62,16 +76,15 @@ def compiled(source, *options):
 def test_kernels_compile_without_spills(file, architecture, record_property):
     # Every pair for the oldest and the newest; half and single precision for those between.
     pairs = type_pairs(file)[: None if architecture in (ARCHITECTURES[0], ARCHITECTURES[-1]) else 2]
-    for stored, summed in pairs:
-        source = _compile.source(file, stored, summed)
+    for source in (text for pair in pairs for text in sources(file, *pair)):
         _, log = compiled(source, f"-arch=sm_{architecture}", "--ptxas-options=-v")
         kernels = re.findall(r"Compiling entry function '(\w+)'", log)
         registers = [int(count) for count in re.findall(r"Used (\d+) registers", log)]
         memory = re.findall(r"(\d+) bytes (stack frame|spill stores|spill loads)", log)
         assert len(kernels) == len(registers) == len(memory) / 3
-        assert all(count == "0" for count, _ in memory), f"{stored}, sm_{architecture}:\n{log}"
+        assert all(count == "0" for count, _ in memory), f"{source[:300]}\nsm_{architecture}:\n{log}"
         assert max(registers) <= 65536 // (256 * BLOCKS_AT_ONCE.get(file, 2)), "blocks share 65536 registers"
-        record_property(f"{file} {stored}", dict(zip(kernels, registers, strict=True)))
+        record_property(file, dict(zip(kernels, registers, strict=True)))
 
 
 def instructions(source):

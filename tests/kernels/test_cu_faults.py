@@ -56,7 +56,7 @@ FAULTS = {
     "vertex_normals: the corners that follow": ("if (mesh.vertex(corner) != vertex) break;", ""),
     "grid_normals: the edges": ("after - before == 2 ? add(step, step) : step", "add(step, step)"),
     "grid_normals: the step of a row": ("dx[row]", "dx[0]"),
-    "linreg_partials: the offset": ("to_sum(x) - x_offset[number * d + column]", "to_sum(x)"),
+    "linreg_partials: the offset": ("to_sum(x) - offset(column)", "to_sum(x)"),
     "linreg_partials: a missing barrier": (
         "weighted[i] = layout.weights[row] * residuals[i];\n    }\n    __syncthreads();",
         "weighted[i] = layout.weights[row] * residuals[i];\n    }",
@@ -66,6 +66,21 @@ FAULTS = {
         "layout.rows_per_tile",
     ),
     "linreg_partials: weights once a model group": ("first_model == 0;", "true;"),
+    "linreg_lane_partials: the offset": ("subtract(number, columns.offset[c][v])", "number"),
+    "linreg_lane_partials: rows past the end": ("acc_t(place.row(item) < rows_left)", "acc_t(1)"),
+    "linreg_lane_partials: the order of models": (
+        "const int model = m ^ place.first_model();\n                if",
+        "const int model = m;\n                if",
+    ),
+    "linreg_lane_partials: who owns a value": ("slot / OWNED * REPLICAS", "slot / OWNED"),
+    "linreg_lane_partials: no barrier behind a copy": (
+        "if (!IS_OWN) __syncthreads();\n        const",
+        "const",
+    ),
+    "linreg_lane_partials: no barrier between warps": (
+        "= values[i];\n        __syncthreads();",
+        "= values[i];",
+    ),
     "linreg_finish: l2 in the loss": ("l2 / 2 * coefficient * coefficient", "l2 * coefficient * coefficient"),
     "linreg_finish: the threshold": ("learning_rate * l1)", "l1)"),
 }

@@ -303,14 +303,16 @@ def test_mesh_normals_read_and_write_any_strides(cupy, rng):
             compute(cupy, view, faces, out=out)
 
 
-def test_normals_of_packed_records_are_computed(cupy, rng):
-    vertices, faces = checks.mesh(rng, 9, 31, "f")
-    records = np.zeros((1, 9), np.dtype([("flag", "i1"), ("point", "f4", 3)]))
-    records["point"] = vertices
-    view = cupy.asarray(records)["point"]
-    assert view.strides[1] % 4
-    checks.face_normals(cupy, view, faces)
-    checks.vertex_normals(cupy, view, faces)
+if not REAL_GPU:  # CuPy itself makes no view of a field that is not aligned
+
+    def test_normals_of_packed_records_are_computed(cupy, rng):
+        vertices, faces = checks.mesh(rng, 9, 31, "f")
+        records = np.zeros((1, 9), np.dtype([("flag", "i1"), ("point", "f4", 3)]))
+        records["point"] = vertices
+        view = cupy.asarray(records)["point"]
+        assert view.strides[1] % 4
+        checks.face_normals(cupy, view, faces)
+        checks.vertex_normals(cupy, view, faces)
 
 
 @pytest.mark.parametrize("code", "fd")

@@ -7,16 +7,15 @@ import pytest
 
 from tests.conftest import REAL_GPU
 from tests.kernels import checks
-from tests.kernels.checks import random, shifted
+from tests.kernels.checks import INTEGERS, random, shifted
 from tests.shim import fake_cupy
 from tests.shim.build import ShimError, build
 from vecprod_gpu import _compile
 from vecprod_gpu.backends import cupy_raw
-from vecprod_gpu.backends._device import launcher, linreg
+from vecprod_gpu.backends._device import launcher, products
 from vecprod_gpu.errors import DeviceError
 
 FLOATING = "efdFD"
-INTEGERS = "bBhHiIqQ"
 CONTRACTED_BY_NUMPY = "FD"  # its complex products may use fused multiply-adds
 
 
@@ -97,14 +96,90 @@ def test_outer_writes_any_strides(cupy, rng):
     assert np.isnan(whole.get()[:, :, 1::2]).all()
 
 
+@pytest.mark.parametrize("columns", [16, 21])
 @pytest.mark.parametrize("code", "Bfd")
-def test_outer_has_the_same_bits_wherever_arrays_start(cupy, rng, code):
-    a, b = random(rng, (5, 9), code), random(rng, (5, 21), code)
+def test_outer_has_the_same_bits_wherever_arrays_start(cupy, rng, code, columns):
+    a, b = random(rng, (5, 9), code), random(rng, (5, columns), code)
     expected = bits(checks.batched_outer(cupy, cupy.asarray(a), cupy.asarray(b)))
-    for elements in (1, 3):
-        out = shifted(cupy, np.zeros((5, 9, 21), code), elements)
-        checks.batched_outer(cupy, cupy.asarray(a), shifted(cupy, b), out=out)
-        assert bits(out) == expected
+    for places in [(1, 0, 0), (0, 1, 0), (0, 3, 1), (1, 1, 3)]:
+        out = shifted(cupy, np.zeros((5, 9, columns), code), places[2])
+        views = [shifted(cupy, array, place) for array, place in zip((a, b), places, strict=False)]
+        assert bits(checks.batched_outer(cupy, *views, out=out)) == expected
+
+
+OUTER_WAYS = {
+    "long rows": ((2, 7), (2, 1056)),
+    "long rows of a nested batch": ((2, 1, 3), (3, 1024)),
+    "whole rows": ((41, 5), (41, 48)),
+    "two rows": ((23, 5), (23, 35)),
+    "many rows": ((97, 3), (97, 3)),
+    "single columns": ((67, 5), (67, 1)),
+    "a nested batch": ((13, 1, 5), (4, 6)),
+}
+"""Shapes for each way in which ``outer.cu`` fetches factors; rows are long for 64 threads a block."""
+
+
+@pytest.mark.parametrize("scalars", [{}, {"alpha": 3, "beta": 2}], ids=["plain", "scaled"])
+@pytest.mark.parametrize("code", "eBfD")
+@pytest.mark.parametrize("way", OUTER_WAYS)
+def test_outer_has_the_same_bits_for_any_grid(cupy, rng, monkeypatch, way, code, scalars):
+    a, b = (random(rng, shape, code) for shape in OUTER_WAYS[way])
+    shape = (*np.broadcast_shapes(a.shape[:-1], b.shape[:-1]), a.shape[-1], b.shape[-1])
+    previous = random(rng, shape, code) if scalars else None
+    results = set()
+    for threads, blocks in [(64, 65535), (64, 1), (256, 2)]:
+        monkeypatch.setattr(cupy_raw._LAUNCHER, "threads", threads, raising=False)
+        monkeypatch.setattr(cupy_raw._LAUNCHER, "max_blocks", blocks, raising=False)
+        out = checks.batched_outer(cupy, cupy.asarray(a), cupy.asarray(b), previous=previous, **scalars)
+        results.add(bits(out))
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "lower_limit"),
+    [
+        ("element >> 31 == 0", "element >> 5 == 0"),
+        ("(problems | m | n) >> 31", "(problems | m | n) >> 5"),
+    ],
+)
+def test_outer_past_the_range_of_32_bits(rng, limit, lower_limit):
+    """As if 32 bits were 6, so that a small array goes past them."""
+
+    def lowered(source):
+        assert source.count(limit) == 1
+        return source.replace(limit, lower_limit)
+
+    with fake_cupy.install(edit=lowered) as cupy:
+        for a_shape, b_shape in OUTER_WAYS.values():
+            a, b = random(rng, a_shape, "f"), random(rng, b_shape, "f")
+            checks.batched_outer(cupy, cupy.asarray(a), shifted(cupy, b))
+
+
+def test_positions_are_divided_exactly(rng):
+    """Digits and divisors of up to 32 bits, and above all those about which a quotient changes."""
+    source = (
+        'extern "C" __global__ void divided(unsigned* digits, const unsigned* values, unsigned* carries) {\n'
+        "    const index_t i = thread_in_grid();\n"
+        "    carries[i] = divisor_t<unsigned>(values[i]).carry(digits[i]);\n}\n"
+    )
+    module = build(_compile.source("outer", np.dtype("f"), np.dtype("f")) + source)
+    values = rng.integers(1, 2 ** rng.integers(1, 33, 4096), dtype=np.uint64)
+    values[:5] = 1, 2, 3, 2**31, 2**32 - 1
+    nearest = values * rng.integers(0, 2**32 // values, dtype=np.uint64, endpoint=True)
+    digits = np.stack([nearest, nearest - 1, nearest + 1, np.full_like(values, 2**32 - 1)]) % 2**32
+    remainders, carries = digits.astype(np.uint32), np.zeros(digits.shape, np.uint32)
+    divisors = np.tile(values, (len(digits), 1)).astype(np.uint32)
+    addresses = [np.uint64(array.ctypes.data) for array in (remainders, divisors, carries)]
+    module.launch("divided", (digits.size // 256,), 256, addresses)
+    np.testing.assert_array_equal(carries, digits // values)
+    np.testing.assert_array_equal(remainders, digits % values)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("CHUNKS_AT_ONCE", products.CHUNKS_AT_ONCE), ("THREADS", launcher.THREADS)]
+)
+def test_outer_and_host_agree_on(name, value):
+    assert f" {name} = {value};" in _compile.source("outer", np.dtype("f"), np.dtype("f"))
 
 
 def test_products_keep_subnormal_numbers(cupy):
@@ -145,10 +220,25 @@ def test_cross_has_the_same_bits_wherever_arrays_start(cupy, rng, code):
 @pytest.mark.parametrize("start", [0, 1])
 @pytest.mark.parametrize("code", "efD")
 def test_cross_may_overwrite_an_operand(cupy, rng, code, start):
-    a, b = random(rng, (2, 67, 3), code)
+    a, b = random(rng, (2, 667, 3), code)
     for alias in (0, 1):
         operands = [shifted(cupy, array, start) for array in (a, b)]
         checks.cross(cupy, *operands, out=operands[alias])
+    alone = cupy.asarray(a)
+    assert not checks.cross(cupy, alone, alone, out=alone).get().any()
+
+
+@pytest.mark.parametrize("code", "eBfD")
+def test_cross_has_the_same_bits_for_any_grid(cupy, rng, monkeypatch, code):
+    a, b = random(rng, (2, 1207, 3), code)
+    results = set()
+    for threads, blocks in [(64, 65535), (64, 1), (256, 2)]:
+        monkeypatch.setattr(cupy_raw._LAUNCHER, "threads", threads, raising=False)
+        monkeypatch.setattr(cupy_raw._LAUNCHER, "max_blocks", blocks, raising=False)
+        operands = [shifted(cupy, array, 1 - blocks % 2) for array in (a, b)]
+        results.add(bits(checks.cross(cupy, *operands)))
+        results.add(bits(checks.cross(cupy, *operands, out=operands[0])))
+    assert len(results) == 1
 
 
 def test_cross_reads_and_writes_any_strides(cupy, rng):
@@ -165,155 +255,6 @@ def test_cross_reads_and_writes_any_strides(cupy, rng):
 def test_cross_broadcasts_axes_that_do_not_merge(cupy, rng):
     a, b = random(rng, (2, 1, 3, 1, 3), "f"), random(rng, (1, 4, 1, 5, 3), "f")
     checks.cross(cupy, cupy.asarray(a), cupy.asarray(b))
-
-
-# --- Linear regression -----------------------------------------------------------------------------
-
-SHAPES = [
-    (1, 1, 1),
-    (300, 1, 1),
-    (513, 16, 1),
-    (257, 64, 3),
-    (33, 129, 1),
-    (50, 33, 15),
-    (9, 700, 2),
-    (40, 5, 70),
-]
-
-
-@pytest.mark.parametrize("types", ["ef", "ff", "fd", "dd"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_linreg_of_every_dtype_and_shape(cupy, rng, types, shape):
-    X, *rest = checks.regression(rng, *shape, problems=2, stored=types[0], summed=types[1])
-    checks.linreg(cupy, cupy.asarray(X), *rest, l1=0.1, l2=0.3, learning_rate=0.05)
-
-
-@pytest.mark.parametrize("has_weight", [False, True])
-@pytest.mark.parametrize("has_offset", [False, True])
-@pytest.mark.parametrize("rate", [None, 0.1])
-def test_linreg_options(cupy, rng, has_weight, has_offset, rate):
-    X, y, w, s, offset = checks.regression(rng, 95, 19, 5, shared_target=True)
-    optional = (s if has_weight else None, offset if has_offset else None)
-    checks.linreg(cupy, cupy.asarray(X), y, w, *optional, l2=0.5, learning_rate=rate)
-
-
-def layouts(cupy, X):
-    """The same X in memory of many shapes."""
-    problems, n, d = X.shape
-    yield cupy.asarray(X)
-    yield from (shifted(cupy, X, elements) for elements in (1, 2, 3))
-    yield cupy.moveaxis(cupy.asarray(np.moveaxis(X, 1, 2).copy()), 1, 2)
-    yield cupy.asarray(X[:, ::-1, ::-1].copy())[:, ::-1, ::-1]
-    padded = cupy.empty((problems, n, d + 5), X.dtype)[:, :, 2 : 2 + d]
-    padded[...] = cupy.asarray(X)
-    yield padded
-
-
-@pytest.mark.parametrize("types", ["ef", "ff", "dd"])
-@pytest.mark.parametrize("shape", [(300, 16, 1), (131, 30, 8), (9, 257, 2)], ids=str)
-def test_linreg_has_the_same_bits_in_every_layout(cupy, rng, types, shape):
-    X, *rest = checks.regression(rng, *shape, problems=2, stored=types[0], summed=types[1])
-    results = {tuple(map(bits, checks.linreg(cupy, view, *rest))) for view in layouts(cupy, X)}
-    assert len(results) == 1
-
-
-def test_linreg_has_the_same_bits_for_any_grid(cupy, rng, monkeypatch):
-    X, *rest = checks.regression(rng, 700, 12, 3)
-    expected = tuple(map(bits, checks.linreg(cupy, cupy.asarray(X), *rest)))
-    for threads, blocks in [(64, 1), (128, 2), (256, 3)]:
-        monkeypatch.setattr(cupy_raw._LAUNCHER, "threads", threads, raising=False)
-        monkeypatch.setattr(cupy_raw._LAUNCHER, "max_blocks", blocks, raising=False)
-        assert tuple(map(bits, checks.linreg(cupy, cupy.asarray(X), *rest))) == expected
-
-
-def test_linreg_of_a_batch_has_the_bits_of_each_problem(cupy, rng):
-    arrays = checks.regression(rng, 120, 20, 2, problems=3)
-    together = checks.linreg(cupy, cupy.asarray(arrays[0]), *arrays[1:])
-    for i in range(3):
-        X, *rest = (array[i : i + 1] for array in arrays)
-        alone = checks.linreg(cupy, cupy.asarray(X), *rest)
-        assert [bits(one) for one in alone] == [bits(all_[i : i + 1]) for all_ in together]
-
-
-def test_linreg_may_overwrite_w_while_the_loss_reads_it(cupy, rng):
-    X, *rest = checks.regression(rng, 40, 50, 4)
-    checks.linreg(cupy, cupy.asarray(X), *rest, l1=1.0, l2=2.0, learning_rate=0.1, out="w")
-
-
-def test_linreg_keeps_nan(cupy, rng):
-    X, y, w, *_ = checks.regression(rng, 20, 3)
-    y[0, 5] = np.nan
-    out = cupy.empty(w.shape, w.dtype)
-    device = [cupy.asarray(array) for array in (X, y, w)]
-    cupy_raw.linreg_pass(*device, None, None, l1=0.1, l2=0.0, learning_rate=0.1, out=out, loss=None)
-    assert np.isnan(out.get()).all()
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("start", [0, 1])
-def test_linreg_reads_each_element_of_X_once(rng, shape, start):
-    with fake_cupy.install(count_reads=True) as cupy:
-        X, *rest = checks.regression(rng, *shape, problems=2)
-        _compile.get_kernel("linreg", "linreg_partials", X.dtype, X.dtype)  # builds what counts
-        before = cupy.elements_read()
-        checks.linreg(cupy, shifted(cupy, X, start), *rest)
-        assert cupy.elements_read() - before == X.size
-
-
-def test_linreg_rows_beyond_shared_memory_are_read_twice(rng):
-    n, d = 3, 8200
-    assert not linreg.linreg_geometry(n, d, 1, 8, 8, 65536).is_staged
-    with fake_cupy.install(count_reads=True) as cupy:
-        X, *rest = checks.regression(rng, n, d, stored="d", summed="d")
-        _compile.get_kernel("linreg", "linreg_partials", X.dtype, X.dtype)  # builds what counts
-        before = cupy.elements_read()
-        checks.linreg(cupy, shifted(cupy, X), *rest)
-        assert cupy.elements_read() - before == 2 * X.size
-
-
-def test_launches_of_many_threads_share_one_limit_of_shared_memory(cupy, rng):
-    X, *rest = checks.regression(rng, 9, 3200, stored="d", summed="d")
-    cut = linreg.linreg_geometry(9, 3200, 1, 8, 8, cupy_raw._LAUNCHER.shared_bytes_limit)
-    assert 49152 < cut.shared_bytes < cupy_raw._LAUNCHER.shared_bytes_limit
-    checks.linreg(cupy, cupy.asarray(X), *rest)
-    kernel = _compile.get_kernel("linreg", "linreg_partials", X.dtype, X.dtype)
-    assert kernel.max_dynamic_shared_size_bytes == cupy_raw._LAUNCHER.shared_bytes_limit
-
-
-# --- Geometry --------------------------------------------------------------------------------------
-
-
-def test_geometry_bounds_the_partial_sums_and_the_shared_memory():
-    for n in (1, 100, 10**4, 10**7):
-        for d in (1, 7, 64, 500, 4096, 10**5):
-            for k in (1, 8, 100):
-                for stored, summed in [(2, 4), (4, 4), (4, 8), (8, 8)]:
-                    cut = linreg.linreg_geometry(n, d, k, stored, summed, 65536)
-                    partials = cut.blocks_per_problem * (d * k + k + 1) * 8
-                    whole_blocks = n // cut.rows_per_block
-                    assert (
-                        whole_blocks <= 1
-                        or partials / (whole_blocks + 1) * whole_blocks <= n * d * stored / 64
-                    )
-                    assert cut.blocks_per_problem <= launcher.MAX_BLOCKS_PER_PROBLEM
-                    assert cut.shared_bytes <= 65536
-                    assert cut.rows_per_block % cut.rows_per_tile == 0
-                    assert (cut.blocks_per_problem - 1) * cut.rows_per_block < n
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("SHARED_LIMIT", cupy_raw._LAUNCHER.shared_bytes_limit),
-        ("LANES_PER_TILE", linreg.LANES_PER_TILE),
-        ("COLUMN_SLOTS", linreg.COLUMN_SLOTS),
-        ("FINISH_LANES", linreg.FINISH_LANES),
-        ("THREADS", launcher.THREADS),
-    ],
-)
-def test_kernel_and_host_agree_on(name, value):
-    text = _compile.source("linreg", np.dtype("f"), np.dtype("f"))
-    assert f" {name} = {value};" in text
 
 
 # --- Arrays ----------------------------------------------------------------------------------------
@@ -358,7 +299,7 @@ def test_nothing_is_launched_for_empty_work():
 def test_a_host_array_does_not_reach_a_kernel(cupy):
     kernel = _compile.get_kernel("cross", "cross_contiguous", np.dtype("f"), np.dtype("f"))
     host = np.zeros((4, 3), "f")
-    with pytest.raises(TypeError, match="Unsupported type"):
+    with pytest.raises(TypeError, match=r"Unsupported type|You are trying to pass a numpy\.ndarray"):
         kernel((1,), (32,), (host, host, host, np.int64(4)))
 
 
@@ -368,6 +309,35 @@ def test_an_argument_of_the_wrong_size_is_refused():
         a = cupy.empty((4, 3), "f")
         with pytest.raises(ShimError, match="bytes"):
             kernel((1,), (32,), (a, a, a, np.int32(4)))
+
+
+def test_a_write_past_shared_memory_is_reported():
+    source = (
+        'extern "C" __global__ void overstep(int* out) {\n'
+        "    reinterpret_cast<char*>(shared_memory)[threadIdx.x] = char(-1);\n"
+        "    __syncthreads();\n"
+        "    if (threadIdx.x == 0) out[0] = reinterpret_cast<char*>(shared_memory)[1];\n}\n"
+    )
+    module = build(_compile.source("outer", np.dtype("f"), np.dtype("f")) + source)
+    out = np.zeros(1, np.int32)
+    module.launch("overstep", (1,), 16, [np.uint64(out.ctypes.data)], 16)
+    assert out == [-1]
+    with pytest.raises(ShimError, match="past the 15 bytes of its shared memory"):
+        module.launch("overstep", (1,), 16, [np.uint64(out.ctypes.data)], 15)
+
+
+@pytest.mark.parametrize("kernel", ["vecdot", "co_moment_finish", "linreg_finish"])
+def test_a_launch_with_too_little_shared_memory_is_reported(kernel, rng, monkeypatch):
+    launch = fake_cupy.RawKernel.__call__
+
+    def less(self, grid, block, args, *, shared_mem=0):
+        launch(self, grid, block, args, shared_mem=shared_mem - (self._name == kernel))
+
+    with fake_cupy.install() as cupy:
+        checks.everything(cupy)
+        monkeypatch.setattr(fake_cupy.RawKernel, "__call__", less)
+        with pytest.raises(ShimError, match=f"{kernel}: wrote past the .* bytes of its shared memory"):
+            checks.everything(cupy)
 
 
 def test_a_divergent_barrier_is_named():

@@ -17,6 +17,7 @@ import pytest
 
 from vecprod_gpu.backends import _windows, numba_cuda
 from vecprod_gpu.backends._device import linreg as launches
+from vecprod_gpu.errors import DTypeError
 
 from . import oracles
 
@@ -312,6 +313,25 @@ def test_native_does_not_copy_device_arrays():
     assert not numba_cuda.overlaps(numba_cuda.native(device[:1]), numba_cuda.native(device[1:]))
 
 
+@pytest.mark.parametrize("code", [">f4", ">f8", ">i2", ">c16"])
+def test_host_arrays_are_brought_to_the_byte_order_of_the_machine(code):
+    host = np.arange(6).reshape(2, 3).astype(code)
+    window = numba_cuda.native(host)
+    assert window.dtype == np.dtype(code).newbyteorder("=")
+    np.testing.assert_array_equal(numba_cuda.export(window, "numpy"), host)
+    swapped = np.full(3, 7, code)
+    numba_cuda.assign(swapped, numba_cuda.native(host[1]))
+    np.testing.assert_array_equal(swapped, host[1])
+
+
+def test_device_arrays_in_another_byte_order_are_refused():
+    device = _windows.cuda().to_device(np.arange(3).astype(">f4"))
+    with pytest.raises(DTypeError, match=r"byte order of '>f4'"):
+        numba_cuda.native(device)
+    with pytest.raises(DTypeError, match=r"byte order of '>f4'"):
+        numba_cuda.assign(device, numba_cuda.native(np.arange(3, dtype="f4")))
+
+
 @pytest.mark.parametrize("shape", [(24,), (4, 6), (1, 12, 1, 2), (2, 2, 2, 3)])
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
 def test_reshape(shape, order):
@@ -360,22 +380,56 @@ def test_assign_casts_within_same_kind_only(destination):
         numba_cuda.assign(destination, numba_cuda.native(np.array([1j, 2j])))
 
 
-def test_a_launch_waits_for_the_streams_that_it_does_not_join(monkeypatch):
-    waited, joined = [], []
+@pytest.fixture
+def launched(monkeypatch):
+    """What a GPU would be told: ("wait", stream), or ("launch", stream)."""
+    told = []
+
+    def stream(number=0):
+        return SimpleNamespace(synchronize=lambda: told.append(("wait", number)))
+
     monkeypatch.setattr(_windows, "is_simulated", lambda: False)
+    monkeypatch.setattr(_windows, "_keep_compiled", lambda function: None)
     stand_in = SimpleNamespace(
-        external_stream=lambda stream: SimpleNamespace(synchronize=lambda: waited.append(stream)),
+        external_stream=stream,
+        default_stream=stream,
         from_cuda_array_interface=lambda interface, owner, sync: interface,
     )
     monkeypatch.setattr(_windows, "cuda", lambda: stand_in)
     monkeypatch.setattr(
-        _windows, "_configured", lambda *configuration: lambda *arguments: joined.append(configuration[3])
+        _windows, "_configured", lambda *how: lambda *arguments: told.append(("launch", how[3]))
     )
-    windows = [
-        _windows.Window(None, 0, (2,), (8,), np.dtype(np.float64), stream) for stream in (0, 7, 9, 7, 9)
+    return told
+
+
+def queued(*streams):
+    """Windows with work on those streams."""
+    return [
+        _windows.Window(None, 0, (2,), (8,), np.dtype(np.float64), _windows.Queue(stream))
+        for stream in streams
     ]
-    _windows.launch("copy", "strided_copy", (1, 1), 32, windows)
-    assert (joined, waited) == ([7], [9])
+
+
+@pytest.mark.parametrize(
+    ("streams", "joined", "waited"),
+    [
+        ((None, 7, 9, 7, 9), 7, {9}),
+        ((None, None), 0, set()),
+        ((0, None, 7), 7, {0}),  # a copy of a host array, fresh memory and the caller's
+        ((0, 0), 0, set()),
+    ],
+)
+def test_a_launch_waits_for_the_streams_that_it_does_not_join(launched, streams, joined, waited):
+    _windows.launch("copy", "strided_copy", (1, 1), 32, queued(*streams))
+    assert launched[-1] == ("launch", joined)
+    assert launched[:-1] == [("wait", stream) for stream in waited]
+
+
+def test_fresh_memory_follows_the_stream_that_wrote_it(launched):
+    theirs, partials, out = queued(7, None, None)
+    _windows.launch("copy", "strided_copy", (1, 1), 32, (theirs, partials))
+    _windows.launch("copy", "strided_copy", (1, 1), 32, (replace(partials, address=8), out))
+    assert launched == [("launch", 7), ("launch", 7)]
 
 
 # --- Status ----------------------------------------------------------------------------------------

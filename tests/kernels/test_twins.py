@@ -2,60 +2,30 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
-from vecprod_gpu import kernels
+from tests.kernels.listing import FOLDER, documented, in_cuda, in_numba
 from vecprod_gpu._compile import FILES
 
-FOLDER = Path(kernels.__file__).parent
+WITHOUT_TWIN = {"linreg_lanes"}  # compiled for a shape, which lets arrays be registers
 
 
-def _documented():
-    """Kernels and arguments of the table in the package's docstring."""
-    table = kernels.__doc__.split("=\n")[2].split("\n=")[0]
-    rows = re.split(r"^``(\w+)``", table, flags=re.MULTILINE)[1:]
-    written = dict(zip(rows[::2], rows[1::2], strict=True))
-    same = {name: re.search(r"as ``(\w+)``", arguments) for name, arguments in written.items()}
-    return {
-        name: re.findall(r"\w+", written[other[1]] if other else written[name])
-        for name, other in same.items()
-    }
-
-
-def _in_cuda(file):
-    """Kernels and arguments of a ``.cu`` file."""
-    text = re.sub(r"//.*", "", (FOLDER / f"{file}.cu").read_text())
-    found = re.findall(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\)\s*)?(\w+)\(([^)]*)\)', text)
-    return {name: [one.split()[-1].lstrip("*") for one in arguments.split(",")] for name, arguments in found}
-
-
-def _in_numba(file):
-    """Kernels and arguments of a ``.py`` file: the functions under a plain ``@cuda.jit``."""
-    functions = [node for node in ast.parse((FOLDER / f"{file}.py").read_text()).body if _is_kernel(node)]
-    return {node.name: [argument.arg for argument in node.args.args] for node in functions}
-
-
-def _is_kernel(node):
-    return isinstance(node, ast.FunctionDef) and [ast.unparse(one) for one in node.decorator_list] == [
-        "cuda.jit"
-    ]
-
-
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", sorted(set(FILES) - WITHOUT_TWIN))
 def test_dialects_agree(file):
-    assert _in_cuda(file)
-    assert _in_cuda(file) == _in_numba(file)
+    assert in_cuda(file)
+    assert in_cuda(file) == in_numba(file)
 
 
-@pytest.mark.parametrize("dialect", [_in_cuda, _in_numba])
+@pytest.mark.parametrize("dialect", [in_cuda, in_numba])
 def test_kernels_are_as_documented(dialect):
-    written = {name: arguments for file in FILES for name, arguments in dialect(file).items()}
-    assert written == _documented()
+    absent = WITHOUT_TWIN if dialect is in_numba else set()
+    written = {name: arguments for file in set(FILES) - absent for name, arguments in dialect(file).items()}
+    without = {name for file in absent for name in in_cuda(file)}
+    assert written == {name: arguments for name, arguments in documented().items() if name not in without}
 
 
-@pytest.mark.parametrize("name", ["LANES_PER_TILE", "COLUMN_SLOTS", "FINISH_LANES"])
+@pytest.mark.parametrize("name", ["LANES_PER_TILE", "COLUMN_SLOTS"])
 def test_constants_agree(name):
     pattern = rf"{name} = (\d+)"
     places = [
@@ -67,8 +37,12 @@ def test_constants_agree(name):
     assert len(values) == 1
 
 
-def test_no_eager_signatures():
-    """A signature makes ``@cuda.jit`` compile at import, and that starts a driver."""
+def test_decorators_are_lazy_and_leave_inlining_to_nvvm():
+    """A signature makes ``@cuda.jit`` compile at import, and that starts a driver.
+
+    What Numba itself inlines (``inline="always"``) it copies anew for each call, which took it ten times as
+    long as all else.
+    """
     for file in FOLDER.glob("*.py"):
         decorators = [
             one
@@ -76,4 +50,4 @@ def test_no_eager_signatures():
             for one in getattr(node, "decorator_list", [])
         ]
         written = {ast.unparse(one) for one in decorators}
-        assert written <= {"cuda.jit", "cuda.jit(device=True, inline='always')", "intrinsic"}
+        assert written <= {"cuda.jit", "inlined", "intrinsic"}

@@ -2,8 +2,9 @@
 //
 // It checks what a CPU can check: that every thread of a block reaches the same __syncthreads(), that
 // uninitialised shared memory poisons the result (it is filled with NaNs), that nothing depends on the
-// order of threads (every round runs them in the opposite order) and, under the address sanitizer, that
-// nothing reaches past the shared memory asked for.  It says nothing of grid-wide order or of time.
+// order of threads (every round runs them in the opposite order), that nothing is written past the shared
+// memory asked for (what lies behind it is looked at after each block) and, under the address sanitizer,
+// that nothing is read there either.  It says nothing of grid-wide order or of time.
 //
 // VECPROD_INPUT_POINTER may be counting_pointer<scalar_t>: then `shim_elements_read` counts reads of X.
 
@@ -30,6 +31,10 @@
 #define __shared__
 #define __launch_bounds__(...)
 #define __syncthreads() shim::barrier(__FILE__, __LINE__)
+// All warps of a block shuffle together, so that a shuffle in divergent code is reported like a barrier there.
+#define __shfl_sync(mask, value, source, width) \
+    shim::shuffle(value, threadIdx.x / (width) * (width) + (source), __FILE__, __LINE__)
+#define __shfl_xor_sync(mask, value, across) shim::shuffle(value, threadIdx.x ^ (across), __FILE__, __LINE__)
 
 struct alignas(16) uint4 {
     unsigned int x, y, z, w;
@@ -51,6 +56,9 @@ static long long atomicMin(long long* address, long long value) {
 constexpr size_t SHIM_SHARED_CAPACITY = 1 << 17;
 static_assert(SHIM_SHARED_CAPACITY % sizeof(uint4) == 0, "shared memory is declared in 16-byte pieces");
 uint4 shared_memory[SHIM_SHARED_CAPACITY / sizeof(uint4)];
+
+// Side by side a quiet NaN of any width; and neither byte is one that kernels write often, as 0 and -1 are.
+constexpr unsigned short SHIM_POISON = 0x7FFB;
 
 // Defined at the end of the translation unit, where half_t is complete.
 struct half_t;
@@ -126,6 +134,19 @@ static void barrier(const char* file, int line) {
     arrive(self->fake_stack, &scheduler_stack, &scheduler_stack_bytes);
 }
 
+static double shuffled[1024];
+
+// The value of another thread.
+template <class Number>
+static Number shuffle(Number value, unsigned int source, const char* file, int line) {
+    static_assert(sizeof value <= sizeof *shuffled, "a shuffle moves up to 8 bytes");
+    memcpy(&shuffled[threadIdx.x], &value, sizeof value);
+    barrier(file, line);
+    memcpy(&value, &shuffled[source], sizeof value);
+    barrier(file, line);
+    return value;
+}
+
 static void run_fibre() {
     arrive(nullptr, &scheduler_stack, &scheduler_stack_bytes);
     body(body_arguments);
@@ -166,12 +187,28 @@ static bool is_together(unsigned int threads) {
     return true;
 }
 
-static bool run_block(size_t shared_bytes) {
-    const unsigned int threads = blockDim.x;
+static const std::vector<unsigned short> poison(SHIM_SHARED_CAPACITY / sizeof(SHIM_POISON), SHIM_POISON);
+
+static void poison_shared_memory(size_t shared_bytes) {
     ASAN_UNPOISON_MEMORY_REGION(shared_memory, SHIM_SHARED_CAPACITY);
-    memset(shared_memory, 0xFF, SHIM_SHARED_CAPACITY);
+    memcpy(shared_memory, poison.data(), SHIM_SHARED_CAPACITY);
     ASAN_POISON_MEMORY_REGION(reinterpret_cast<char*>(shared_memory) + shared_bytes,
                               SHIM_SHARED_CAPACITY - shared_bytes);
+}
+
+// Whether the block has left alone what lies behind its shared memory.
+static bool kept_to_shared_memory(size_t shared_bytes) {
+    ASAN_UNPOISON_MEMORY_REGION(shared_memory, SHIM_SHARED_CAPACITY);
+    const char* left = reinterpret_cast<const char*>(shared_memory) + shared_bytes;
+    const char* expected = reinterpret_cast<const char*>(poison.data()) + shared_bytes;
+    if (!memcmp(left, expected, SHIM_SHARED_CAPACITY - shared_bytes)) return true;
+    error = "wrote past the " + std::to_string(shared_bytes) + " bytes of its shared memory";
+    return false;
+}
+
+static bool run_block(size_t shared_bytes) {
+    const unsigned int threads = blockDim.x;
+    poison_shared_memory(shared_bytes);
     while (fibres.size() < threads) fibres.push_back(new fibre);
     for (unsigned int thread = 0; thread < threads; ++thread) prepare(fibres[thread]);
     for (bool forwards = true;; forwards = !forwards) {
@@ -180,7 +217,7 @@ static bool run_block(size_t shared_bytes) {
             resume(fibres[thread], thread);
         }
         if (!is_together(threads)) return false;
-        if (fibres[0]->is_done) return true;
+        if (fibres[0]->is_done) return kept_to_shared_memory(shared_bytes);
     }
 }
 

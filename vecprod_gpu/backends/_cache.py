@@ -16,6 +16,8 @@ from typing import Any
 import numba
 from numba.misc.appdirs import AppDirs
 
+import vecprod_gpu.kernels as kernels
+
 from . import _forks
 
 try:
@@ -37,15 +39,16 @@ def follow_compiler_lock() -> None:
 
 @contextmanager
 def folder() -> Iterator[None]:
-    """The user's cache folder for what is decorated meanwhile, unless NUMBA_CACHE_DIR names another.
+    """A folder for what is decorated meanwhile: in the user's cache folder, or in NUMBA_CACHE_DIR.
 
     Numba's own choice lies beside the source, where the files outlive ``pip uninstall`` and keep the
     package's folder: without its ``__init__.py`` that hides the next editable installation.
     """
     chosen = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = chosen or str(_own_folder())
+    place = Path(chosen or AppDirs("vecprod_gpu", appauthor=False).user_cache_dir) / _state_of_sources()
+    numba.config.CACHE_DIR = str(place)
     try:
-        with _sole_use(Path(numba.config.CACHE_DIR)):
+        with _sole_use(place):
             yield
     finally:
         numba.config.CACHE_DIR = chosen
@@ -62,12 +65,12 @@ def forgiving(dispatcher: Any) -> Any:
     return dispatcher
 
 
-def _own_folder() -> Path:
-    """One for each state of the sources: Numba looks at a function's own file, not at those it calls."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+def _state_of_sources() -> str:
+    """A name for each state of the sources: Numba looks at a function's own file, not at those it calls."""
+    folders = (Path(file).parent for file in (__file__, kernels.__file__))
+    sources = sorted(source for folder in folders for source in folder.glob("*.py"))
     states = [(source.name, stat.st_mtime_ns, stat.st_size) for source in sources for stat in [source.stat()]]
-    digest = hashlib.sha256(repr(states).encode()).hexdigest()[:16]
-    return Path(AppDirs("vecprod_gpu", appauthor=False).user_cache_dir) / digest
+    return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
 
 
 def _guarded(access: Callable[..., Any], place: Path) -> Callable[..., Any]:

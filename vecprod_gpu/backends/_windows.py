@@ -9,17 +9,34 @@ import importlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
 from vecprod_gpu._layout import Strides, broadcast_strides, byte_bounds, size
+from vecprod_gpu.errors import DTypeError
 
 from ._device.launcher import MAX_BLOCKS_PER_PROBLEM, THREADS, Grid, Shape
 
+_LEGACY_DEFAULT_STREAM = 1
+"""How the CUDA Array Interface calls the stream that a launch on no stream uses."""
+
 SIMULATED_THREADS = 32
 """The fewest with which `linreg_finish` still serves two outputs at once."""
+
+
+@dataclass
+class Queue:
+    """Where the work on some memory is queued, which all windows on it share.
+
+    Attributes
+    ----------
+    stream : int or None
+        A CUDA stream; 0 is the default one.  None if no work is known of.
+    """
+
+    stream: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,8 +53,8 @@ class Window:
         As NumPy's; strides in bytes.
     dtype : numpy.dtype
         Type of the elements.
-    stream : int
-        CUDA stream that the owner works on; 0 for the default one.
+    queue : Queue
+        What has to be done to the memory before it is read.
     """
 
     owner: Any
@@ -45,7 +62,7 @@ class Window:
     shape: Shape
     strides: Strides
     dtype: np.dtype[Any]
-    stream: int
+    queue: Queue
 
     @property
     def ndim(self) -> int:
@@ -74,7 +91,7 @@ class Window:
             "typestr": self.dtype.str,
             "data": (self.address, False),
             "version": 3,
-            "stream": self.stream or None,
+            "stream": self.queue.stream or None,
         }
         if not is_simulated():
             return cuda().from_cuda_array_interface(interface, owner=self.owner, sync=False)
@@ -88,14 +105,22 @@ class Window:
 
 
 def window(array: Any) -> Window:
-    """Window on all of `array`, which lies on a device."""
+    """Window on all of `array`, which lies on a device.
+
+    Raises
+    ------
+    DTypeError
+        If its numbers are not in the machine's byte order.
+    """
     # Simulated arrays wrap a NumPy array, whose interface has the same entries.
     interface = array._ary.__array_interface__ if is_simulated() else array.__cuda_array_interface__
     dtype, shape = np.dtype(interface["typestr"]), tuple(interface["shape"])
+    if not dtype.isnative:
+        raise DTypeError(f"no kernel reads the byte order of {dtype.str!r}; convert the array on the host")
     strides = interface.get("strides") or contiguous_strides(shape, dtype.itemsize)
-    return Window(
-        array, interface["data"][0], shape, tuple(strides), dtype, int(interface.get("stream") or 0)
-    )
+    stream = interface.get("stream")
+    queue = Queue(0 if stream == _LEGACY_DEFAULT_STREAM else stream)
+    return Window(array, interface["data"][0], shape, tuple(strides), dtype, queue)
 
 
 def is_on_device(array: Any) -> bool:
@@ -104,15 +129,16 @@ def is_on_device(array: Any) -> bool:
 
 
 def to_device(host: np.ndarray[Any, Any]) -> Window:
-    """Window on a copy of a host array."""
-    return window(cuda().to_device(np.ascontiguousarray(host)))
+    """Window on a copy of a host array, in the machine's byte order."""
+    copied = window(cuda().to_device(np.ascontiguousarray(host, host.dtype.newbyteorder("="))))
+    return replace(copied, queue=Queue(0))
 
 
 def to_host(source: Window) -> np.ndarray[Any, Any]:
     """Copy of a window on the host; waits for the window's stream."""
+    if source.queue.stream:
+        _wait_for(source.queue.stream)
     host = source.flat.copy_to_host()
-    if source.stream:
-        source.flat.stream.synchronize()
     return np.ndarray(source.shape, source.dtype, host, strides=source.strides)
 
 
@@ -151,7 +177,7 @@ def moveaxis(source: Window, axis: int, destination: int) -> Window:
     Examples
     --------
     >>> scalar = np.dtype(np.int8)
-    >>> moveaxis(Window(None, 0, (2, 3, 4), (12, 4, 1), scalar, 0), 0, -1).shape
+    >>> moveaxis(Window(None, 0, (2, 3, 4), (12, 4, 1), scalar, Queue()), 0, -1).shape
     (3, 4, 2)
     """
     order = list(range(source.ndim))
@@ -210,7 +236,7 @@ def copy(destination: Window, source: Window) -> None:
 def stable_order(keys: Window) -> Window:
     """Indices, counted in C order, that sort a contiguous window of integers, stably."""
     count = size(keys.shape)
-    order, merged = (replace(empty((count,), np.int64), stream=keys.stream) for _ in range(2))
+    order, merged = (replace(empty((count,), np.int64), queue=Queue(keys.queue.stream)) for _ in range(2))
     if not count:
         return order
     grid = min(-(-count // threads()), max_blocks()), 1
@@ -226,9 +252,9 @@ def stable_order(keys: Window) -> Window:
 def launch(
     file: str, kernel: str, grid: Grid, block: int, args: Sequence[Any], shared_bytes: int = 0
 ) -> None:
-    """Start `kernel` of ``vecprod_gpu.kernels.<file>`` on the stream of its first window that has one.
+    """Start `kernel` of ``vecprod_gpu.kernels.<file>`` on the first stream that a window is queued on.
 
-    What other streams still do to their windows is waited for.
+    What other streams, or the default one, still do to their windows is waited for.
     """
     function = getattr(importlib.import_module(f"vecprod_gpu.kernels.{file}"), kernel)
     flat = [arg.flat if isinstance(arg, Window) else arg for arg in args]
@@ -237,11 +263,28 @@ def launch(
             warnings.simplefilter("ignore", RuntimeWarning)  # overflow, say: a GPU gives no such warning
             function[grid, block, 0, shared_bytes](*flat)
         return
-    streams = dict.fromkeys(arg.stream for arg in args if isinstance(arg, Window) and arg.stream)
-    stream, *others = streams or (0,)
-    for other in others:
-        cuda().external_stream(other).synchronize()
+    _keep_compiled(function)
+    queues = [arg.queue for arg in args if isinstance(arg, Window)]
+    streams = dict.fromkeys(queue.stream for queue in queues if queue.stream is not None)
+    stream = next(filter(None, streams), 0)
+    for other in streams.keys() - {stream}:
+        _wait_for(other)
     _configured(function, grid, block, stream, shared_bytes)(*flat)
+    for queue in queues:
+        queue.stream = stream
+
+
+def _wait_for(stream: int) -> None:
+    (cuda().external_stream(stream) if stream else cuda().default_stream()).synchronize()
+
+
+@cache
+def _keep_compiled(function: Any) -> None:
+    """Let Numba keep on disk what it compiles a kernel to, since it takes seconds for each set of types."""
+    from . import _cache, _numba
+
+    _numba.cached(lambda can_be_kept: function.enable_caching() if can_be_kept else None)
+    _cache.forgiving(function)
 
 
 @lru_cache(maxsize=256)

@@ -23,6 +23,7 @@ from vecprod_gpu.errors import DeviceError
 from . import _driver
 from ._device import geometry, linreg, moments, products
 from ._device.launcher import THREADS, Grid, supports
+from ._device.recordings import recorder
 from ._status import Status
 
 __all__ = [
@@ -142,7 +143,10 @@ def native(array: Any) -> Any:
 
 def empty(shape: Sequence[int], dtype: Any) -> Any:
     """As `numpy.empty`."""
-    return _cupy().empty(tuple(shape), dtype)
+    array = _cupy().empty(tuple(shape), dtype)
+    if (notes := recorder()) is not None:
+        notes.allocated(array)
+    return array
 
 
 def cast(native: Any, dtype: Any) -> Any:
@@ -188,6 +192,8 @@ def overlaps(native: Any, other: Any) -> bool:
 
 def assign(destination: Any, source: Any) -> None:
     """``destination[...] = source`` in the caller's own kind; see `vecprod_gpu.backends`."""
+    if (notes := recorder()) is not None:
+        notes.did_more()
     if _is_on_host(destination):
         np.copyto(destination, _cupy().asnumpy(source), casting="same_kind")
     else:
@@ -233,6 +239,7 @@ class _CupyLauncher:
     threads = THREADS
     max_blocks = 65535  # of a grid's second axis; also enough to fill any GPU
     shared_bytes_limit = 65536  # SHARED_LIMIT of linreg.cu
+    compiles_for_shapes = True
     empty = staticmethod(empty)
     assign = staticmethod(assign)
     overlaps = staticmethod(overlaps)
@@ -265,12 +272,15 @@ class _CupyLauncher:
         block: int,
         args: Sequence[Any],
         shared_bytes: int,
+        constants: _compile.Constants = _compile.NONE,
     ) -> None:
-        function = _compile.get_kernel(file, kernel, stored_dtype, sum_dtype)
+        function = _compile.get_kernel(file, kernel, stored_dtype, sum_dtype, constants)
         if shared_bytes > _DEFAULT_SHARED_BYTES:
             # The most that any launch needs: another thread may launch the same function between the two.
             function.max_dynamic_shared_size_bytes = self.shared_bytes_limit
         function(grid, (block,), tuple(args), shared_mem=shared_bytes)
+        if (notes := recorder()) is not None:
+            notes.launched(function, grid, (block,), args, shared_bytes)
 
 
 _LAUNCHER = _CupyLauncher()

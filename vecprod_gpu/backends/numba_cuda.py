@@ -8,12 +8,15 @@ arrays are `vecprod_gpu.backends._windows.Window`; which kernel runs on which gr
 import importlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+
+from vecprod_gpu._compile import NONE, Constants
 
 from . import _driver, _windows
 from ._device import geometry, linreg, moments, products
@@ -160,8 +163,11 @@ def export(native: Window, kind: str) -> Any:
     """Array of the caller's kind; see `vecprod_gpu.backends`."""
     if kind == "numpy":
         return _windows.to_host(native)
-    array = native.as_numba()
-    return array if kind == "numba" else importlib.import_module("cupy").asarray(array)
+    if kind == "numba":
+        return native.as_numba()
+    # CuPy would wait for a stream that the array names; it is the current one of CuPy itself.
+    unnamed = replace(native, queue=_windows.Queue())
+    return importlib.import_module("cupy").asarray(unnamed.as_numba())
 
 
 # --- Operations ------------------------------------------------------------------------------------
@@ -171,6 +177,7 @@ class _NumbaLauncher:
     """`Launcher` for Numba, which learns types from the arrays and scalars themselves."""
 
     shared_bytes_limit = 48 * 1024  # Numba cannot ask the driver for more.
+    compiles_for_shapes = False  # its arrays stay in no registers that surely
     empty = staticmethod(empty)
     contiguous = staticmethod(_windows.contiguous)
     assign = staticmethod(_windows.copy)
@@ -198,6 +205,7 @@ class _NumbaLauncher:
         block: int,
         args: Sequence[Any],
         shared_bytes: int,
+        constants: Constants = NONE,
     ) -> None:
         _windows.launch(file, kernel, grid, block, args, shared_bytes)
 

@@ -1,12 +1,17 @@
 """One gradient, or one descent step, of linear regression: X is read once."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .. import _checks
+from .. import _checks, _dispatch
 from .._arrays import Array
+from .._destination import Destination
+from ..backends._device.recordings import recordings_of
 from ._problem import Problem
+
+current_mode = _dispatch.mode.get
 
 
 def linreg_gradient(
@@ -78,11 +83,7 @@ def linreg_gradient(
     >>> float(loss)
     0.5
     """
-    l2 = _checks.real("l2", l2, minimum=0.0)
-    problem, native_w = Problem.prepare(X, y, w, sample_weight, out)
-    loss = problem.empty(problem.shapes.native_loss, np.float64) if return_loss else None
-    gradient = _run(problem, native_w, out, l2=l2, loss=loss)
-    return (gradient, problem.to_caller(loss, problem.shapes.loss)) if return_loss else gradient
+    return _recorded(_gradient, (X, y, w, sample_weight, out), (l2, return_loss))
 
 
 def linreg_step(
@@ -134,6 +135,43 @@ def linreg_step(
     >>> vp.linreg_step(X, y, np.zeros(2), 0.01)
     array([0.06666667, 0.09666667])
     """
+    return _recorded(_step, (X, y, w, sample_weight, out), (learning_rate, l1, l2))
+
+
+def _recorded(way: Callable[..., Any], arrays: tuple[Array | None, ...], options: tuple[Any, ...]) -> Any:
+    """``way(*arrays, *options)``, whose launches are repeated where the arrays' library lets them be."""
+    recordings = recordings_of(type(arrays[0]))
+    if recordings is None:
+        return way(*arrays, *options)
+    return recordings.of_call(way, current_mode(), arrays, options)
+
+
+def _gradient(
+    X: Array,
+    y: Array,
+    w: Array,
+    sample_weight: Array | None,
+    out: Array | None,
+    l2: float,
+    return_loss: bool,
+) -> Any:
+    l2 = _checks.real("l2", l2, minimum=0.0)
+    problem, native_w = Problem.prepare(X, y, w, sample_weight, out)
+    loss = problem.empty(problem.shapes.native_loss, np.float64) if return_loss else None
+    gradient = _run(problem, native_w, out, l2=l2, loss=loss)
+    return (gradient, problem.to_caller(loss, problem.shapes.loss)) if return_loss else gradient
+
+
+def _step(
+    X: Array,
+    y: Array,
+    w: Array,
+    sample_weight: Array | None,
+    out: Array | None,
+    learning_rate: float,
+    l1: float,
+    l2: float,
+) -> Array:
     learning_rate = _checks.real("learning_rate", learning_rate, above=0.0)
     l1 = _checks.real("l1", l1, minimum=0.0)
     l2 = _checks.real("l2", l2, minimum=0.0)
@@ -143,12 +181,15 @@ def linreg_step(
 
 def _run(problem: Problem, w: Array, out: Array | None, *, loss: Array | None = None, **how: Any) -> Array:
     """One pass into `out`, or into new memory in the caller's shape."""
-    shapes = problem.shapes
+    shapes, backend = problem.shapes, problem.backend
     if out is not None:
         _checks.output(out, problem.kind, shapes.w, problem.dtype)
-    result = problem.empty(shapes.native_w)
-    problem.run(w, out=result, loss=loss, **how)
-    if out is None:
-        return problem.to_caller(result, shapes.w)
-    problem.backend.assign(out, problem.backend.reshape(result, shapes.w))
-    return out
+    buffered = problem.kind == "numpy"  # the kernels of the host write to aligned memory only
+    destination = Destination(
+        problem.choice, problem.kind, shapes.w, problem.sums, out, packed=True, buffered=buffered
+    )
+    destination.avoid(backend.reshape(w, shapes.w), unless_identical=True)
+    rows = (problem.X, problem.y, problem.sample_weight)
+    destination.avoid(*(array for array in rows if array is not None))
+    problem.run(w, out=backend.reshape(destination.native, shapes.native_w), loss=loss, **how)
+    return problem.to_caller(destination.native, shapes.w) if out is None else destination.result()

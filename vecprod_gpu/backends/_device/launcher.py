@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vecprod_gpu._compile import NONE, Constants
 from vecprod_gpu._layout import Strides, broadcast_strides, collapse, element_strides
 
 Grid = tuple[int, int]
@@ -55,6 +56,8 @@ class Launcher(Protocol):
         The most blocks that a grid-stride loop is spread over.
     shared_bytes_limit : int
         Dynamic shared memory that a block may have; the same constant as in the kernels.
+    compiles_for_shapes : bool
+        Whether it has the kernels that are compiled for constants.
     """
 
     @property
@@ -66,6 +69,9 @@ class Launcher(Protocol):
     @property
     def shared_bytes_limit(self) -> int: ...
 
+    @property
+    def compiles_for_shapes(self) -> bool: ...
+
     def launch(
         self,
         file: str,
@@ -76,8 +82,9 @@ class Launcher(Protocol):
         block: int,
         args: Sequence[Any],
         shared_bytes: int,
+        constants: Constants = NONE,
     ) -> None:
-        """Start `kernel` of ``file.cu`` or its twin on the current stream."""
+        """Start `kernel` of ``file.cu``, compiled for `constants`, or its twin on the current stream."""
 
     def empty(self, shape: Shape, dtype: Any) -> Any:
         """Return a C-contiguous array with arbitrary contents."""

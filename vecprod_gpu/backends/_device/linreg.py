@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .lanes import THREADS as LANE_THREADS
+from .lanes import lane_cut
 from .launcher import MAX_BLOCKS_PER_PROBLEM, Launcher, copy, int64, strides_of, with_whole_strides
 
 TILE_BYTES = 16384
@@ -24,8 +26,8 @@ MODEL_GROUPS = (8, 4, 2, 1)
 PARTIALS_SHARE = 64
 """The partial sums take at most this fraction of the bytes of X, whatever the shape."""
 
-FINISH_LANES = 16
-"""Partial sums over blocks of rows that `linreg_finish` keeps for each output."""
+FEWEST_FINISH_LANES, MOST_FINISH_LANES = 16, 64
+"""Threads that share an output of `linreg_finish`."""
 
 
 def linreg_pass(
@@ -43,52 +45,82 @@ def linreg_pass(
     loss: Any | None,
 ) -> None:
     """Gradient or proximal step of ``B`` regressions, as the contract of `vecprod_gpu.backends` says."""
-    problems, n, d = X.shape
-    k = w.shape[-1]
+    (problems, _, d), k = X.shape, w.shape[-1]
     X = with_whole_strides(launcher, X)
     if loss is not None and launcher.overlaps(out, w):
         w = copy(launcher, w)  # the penalties read all of w while other blocks already write out
-    geometry = linreg_geometry(n, d, k, X.dtype.itemsize, w.dtype.itemsize, launcher.shared_bytes_limit)
-    width = d * k + k + 1
-    partials = launcher.empty((problems, geometry.blocks_per_problem, width), np.dtype(np.float64))
+    partials = _partial_sums(launcher, X, y, w, sample_weight, x_offset)
 
-    blocks = min(geometry.blocks_per_problem, launcher.max_blocks)
-    arrays = (X, y, w, y if sample_weight is None else sample_weight, w if x_offset is None else x_offset)
-    sizes = (n, d, k, y.shape[-1], *strides_of(X), geometry.rows_per_block, geometry.rows_per_tile)
-    flags = (sample_weight is not None, x_offset is not None)
-    launcher.launch(
-        "linreg",
-        "linreg_partials",
-        X.dtype,
-        w.dtype,
-        (problems, blocks),
-        launcher.threads,
-        (*arrays, partials, *int64(*sizes, *flags)),
-        geometry.shared_bytes,
-    )
-
+    blocks_per_problem = partials.shape[1]
+    lanes = finish_lanes(blocks_per_problem, launcher.threads)
     outputs = d * k + (0 if loss is None else k)
-    blocks = min(math.ceil(outputs * FINISH_LANES / launcher.threads), launcher.max_blocks)
     scalars = (np.float64(l1), np.float64(l2), np.float64(learning_rate or 0.0))
-    flags = (learning_rate is not None, loss is not None)
     launcher.launch(
         "linreg",
         "linreg_finish",
         X.dtype,
         w.dtype,
-        (problems, blocks),
+        (problems, min(math.ceil(outputs * lanes / launcher.threads), launcher.max_blocks)),
         launcher.threads,
         (
             partials,
             w,
             out,
             partials if loss is None else loss,
-            *int64(geometry.blocks_per_problem, d, k),
+            *int64(blocks_per_problem, d, k, lanes),
             *scalars,
-            *int64(*flags),
+            *int64(learning_rate is not None, loss is not None),
         ),
         launcher.threads * 8,
     )
+
+
+def _partial_sums(
+    launcher: Launcher, X: Any, y: Any, w: Any, sample_weight: Any | None, x_offset: Any | None
+) -> Any:
+    """Sums over blocks of rows, by the kernel that suits the shape: ``(problems, blocks, d * k + k + 1)``."""
+    problems, n, d = X.shape
+    k = w.shape[-1]
+    arrays = (X, y, w, y if sample_weight is None else sample_weight, w if x_offset is None else x_offset)
+    sizes = (n, d, k, y.shape[-1], *strides_of(X))
+    types = n, d, k, X.dtype.itemsize, w.dtype.itemsize
+    cut = lane_cut(*types, x_offset is not None) if launcher.compiles_for_shapes else None
+    if cut is not None:
+        partials = launcher.empty((problems, cut.blocks_per_problem, d * k + k + 1), np.dtype(np.float64))
+        launcher.launch(
+            "linreg_lanes",
+            "linreg_lane_partials",
+            X.dtype,
+            w.dtype,
+            (problems * cut.model_groups, min(cut.blocks_per_problem, launcher.max_blocks)),
+            LANE_THREADS,
+            (*arrays, partials, *int64(*sizes, cut.rows_per_block, sample_weight is not None)),
+            cut.shared_bytes,
+            cut.constants,
+        )
+        return partials
+    geometry = linreg_geometry(*types, launcher.shared_bytes_limit)
+    partials = launcher.empty((problems, geometry.blocks_per_problem, d * k + k + 1), np.dtype(np.float64))
+    flags = (sample_weight is not None, x_offset is not None)
+    launcher.launch(
+        "linreg",
+        "linreg_partials",
+        X.dtype,
+        w.dtype,
+        (problems, min(geometry.blocks_per_problem, launcher.max_blocks)),
+        launcher.threads,
+        (*arrays, partials, *int64(*sizes, geometry.rows_per_block, geometry.rows_per_tile, *flags)),
+        geometry.shared_bytes,
+    )
+    return partials
+
+
+def finish_lanes(blocks: int, threads: int) -> int:
+    """Threads that share an output of `linreg_finish`: about one for every 16 blocks of rows."""
+    lanes = FEWEST_FINISH_LANES
+    while lanes < MOST_FINISH_LANES and 16 * lanes < blocks:
+        lanes *= 2
+    return min(lanes, threads // 2)
 
 
 def linreg_steps(

@@ -119,7 +119,7 @@ def _launch(
         (problems, min(entries, launcher.max_blocks)),
         launcher.threads,
         (*arrays, *int64(blocks, p, q, is_joint, is_centred, is_correlation), np.float64(scale)),
-        launcher.threads * (8 + 3 * partials.dtype.itemsize),
+        launcher.threads * merged_bytes(partials.dtype),
     )
 
 
@@ -214,6 +214,19 @@ def wide_dtype(sum_dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the widest type of a kind: sums of more than a few rows are kept in it."""
     widest = {"f": np.dtype(np.float64), "c": np.dtype(np.complex128)}
     return widest.get(sum_dtype.kind, sum_dtype)
+
+
+def merged_bytes(wide: np.dtype[Any]) -> int:
+    """Bytes of a ``merged_t``, in which a thread of `co_moment_finish` keeps what it has merged.
+
+    Three numbers follow a double, to whose size the whole is padded.
+
+    Examples
+    --------
+    >>> [merged_bytes(np.dtype(code)) for code in ("int8", "int32", "float64", "complex128")]
+    [16, 24, 32, 56]
+    """
+    return -(-(8 + 3 * wide.itemsize) // 8) * 8
 
 
 def edge(sum_dtype: np.dtype[Any]) -> int:
