@@ -286,8 +286,15 @@ inline __device__ chunk_t load_unaligned_chunk(const scalar_t* source) {
     return chunk;
 }
 
+// Into global memory.  In PTX, because some of these stores came out as four of a word each (NVRTC 13, sm_90).
 inline __device__ void store_chunk(scalar_t* destination, chunk_t chunk) {
+#ifdef __CUDACC__
+    asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(destination)),
+                 "r"(chunk.bits.x), "r"(chunk.bits.y), "r"(chunk.bits.z), "r"(chunk.bits.w)
+                 : "memory");
+#else
     *reinterpret_cast<uint4*>(destination) = chunk.bits;
+#endif
 }
 
 // The part of [0, total) that 16-byte accesses can serve: `count` chunks from element `first` on.

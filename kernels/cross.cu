@@ -5,16 +5,21 @@
 // Each product and each difference is rounded to the stored type, as NumPy rounds them, and nothing
 // is contracted (common.cuh says why): a × a is exactly 0.
 //
-// out (count, 3) contiguous.  It may be a or b itself: a thread reads all its vectors before it
-// writes any, and no pointer is __restrict__.
+// out (count, 3) contiguous.  It may be a or b itself: whoever writes a vector has read it, and all else
+// that lies in its tile, before; and no pointer is __restrict__.
 //
 // Bytes moved: a, b and out once each.
 //
 // In `cross_contiguous` a thread takes as many vectors as a chunk has elements (4 of a 4-byte type),
-// which are exactly three chunks of each operand: 16-byte accesses in place of ones with stride 3.
-// Adjacent threads lie 48 bytes apart, but the three loads of a warp cover the same lines together.
+// which are exactly three chunks of each operand.  Those lie 48 bytes apart from thread to thread, and so
+// a block moves its chunks between global and shared memory in the order in which they lie there: each
+// access of a warp is 512 bytes in a row.  In shared memory 48 bytes are 12 banks of 32, and the eight
+// threads that are served at once meet none twice.
 //
-// To try on a GPU: two groups a thread; staging through shared memory in 128-byte lines.
+// To try on a GPU: chunks straight from and to global memory, 48 bytes apart (2.70 TB/s at 50M float32
+// on an H100); staging out alone; cp.async; a vector a thread; blocks of 128 and 512; __ldcs and __stcs.
+
+extern __shared__ uint4 shared_memory[];
 
 inline __device__ scalar_t product(scalar_t x, scalar_t y) { return to_stored(multiply(to_sum(x), to_sum(y))); }
 
@@ -40,12 +45,50 @@ inline __device__ index_t vectors_before_groups(const scalar_t* a, const scalar_
     return count;
 }
 
+// The chunks of so many threads' groups; thread t moves every blockDim.x-th of them from the t-th on.
+struct tile_t {
+    int chunks;
+
+    __device__ group_t fetch(const scalar_t* source) const {
+        group_t fetched = {};
+#pragma unroll
+        for (int c = 0; c < 3; ++c)
+            if (place(c) < chunks) fetched.chunks[c] = load_chunk(source + place(c) * CHUNK);
+        return fetched;
+    }
+
+    __device__ void stage(chunk_t* staged, group_t fetched) const {
+#pragma unroll
+        for (int c = 0; c < 3; ++c)
+            if (place(c) < chunks) staged[place(c)] = fetched.chunks[c];
+    }
+
+    __device__ void write(scalar_t* destination, const chunk_t* staged) const {
+#pragma unroll
+        for (int c = 0; c < 3; ++c)
+            if (place(c) < chunks) store_chunk(destination + place(c) * CHUNK, staged[place(c)]);
+    }
+
+    static __device__ int place(int c) { return c * blockDim.x + threadIdx.x; }
+};
+
 extern "C" __global__ void cross_contiguous(const scalar_t* a, const scalar_t* b, scalar_t* out, index_t count) {
     const index_t before = vectors_before_groups(a, b, out, count);
     const index_t groups = (count - before) / CHUNK;
-    for (index_t group = thread_in_grid(); group < groups; group += threads_in_grid()) {
-        const index_t start = 3 * (before + group * CHUNK);
-        store_group(out + start, cross_product(load_group(a + start), load_group(b + start)));
+    chunk_t* const left = reinterpret_cast<chunk_t*>(shared_memory);
+    chunk_t* const right = left + 3 * blockDim.x;
+    group_t* const own_left = reinterpret_cast<group_t*>(left) + threadIdx.x;
+    const group_t* const own_right = reinterpret_cast<const group_t*>(right) + threadIdx.x;
+    for (index_t first = index_t(blockIdx.x) * blockDim.x; first < groups; first += threads_in_grid()) {
+        const index_t start = 3 * (before + first * CHUNK);
+        const tile_t tile = {3 * int(smaller(blockDim.x, groups - first))};
+        const group_t fetched_left = tile.fetch(a + start), fetched_right = tile.fetch(b + start);
+        tile.stage(left, fetched_left);
+        tile.stage(right, fetched_right);
+        __syncthreads();
+        *own_left = cross_product(*own_left, *own_right);  // behind the last group, of what nobody reads
+        __syncthreads();
+        tile.write(out + start, left);
     }
     for (index_t k = thread_in_grid(); k < count - groups * CHUNK; k += threads_in_grid()) {
         const index_t start = 3 * (k < before ? k : k + groups * CHUNK);

@@ -26,8 +26,3 @@ inline __device__ group_t load_group(const scalar_t* source) {
     for (int c = 0; c < 3; ++c) group.chunks[c] = load_chunk(source + c * CHUNK);
     return group;
 }
-
-inline __device__ void store_group(scalar_t* destination, group_t group) {
-#pragma unroll
-    for (int c = 0; c < 3; ++c) store_chunk(destination + c * CHUNK, group.chunks[c]);
-}

@@ -246,10 +246,13 @@ def everything(cupy, seed=0):
 
 def every_product(cupy, rng):
     """Those calls for outer, cross and dot products."""
-    a, b = random(rng, (7, 13), "f"), random(rng, (7, 19), "f")
-    previous = random(rng, (7, 13, 19), "f")
-    batched_outer(cupy, cupy.asarray(a), cupy.asarray(b))
-    batched_outer(cupy, shifted(cupy, a), shifted(cupy, b), alpha=2, beta=-3, previous=previous)
+    for a_shape, b_shape in [((7, 13), (7, 19)), ((6, 5), (8,)), ((3, 1, 5), (4, 3)), ((2, 5), (1040,))]:
+        a, b = random(rng, a_shape, "f"), random(rng, b_shape, "f")
+        shape = (*np.broadcast_shapes(a_shape[:-1], b_shape[:-1]), a_shape[-1], b_shape[-1])
+        scaling = {"alpha": 2, "beta": -3, "previous": random(rng, shape, "f")}
+        batched_outer(cupy, cupy.asarray(a), cupy.asarray(b))
+        batched_outer(cupy, cupy.asarray(a), cupy.asarray(b), **scaling)
+        batched_outer(cupy, shifted(cupy, a), shifted(cupy, b), **scaling)
     vectors = random(rng, (2, 301, 3), "f")
     cross(cupy, cupy.asarray(vectors[0]), cupy.asarray(vectors[1]))
     cross(cupy, shifted(cupy, vectors[0]), cupy.asarray(vectors[1]))

@@ -7,7 +7,19 @@ from tests.shim import fake_cupy
 from tests.shim.build import ShimError
 
 FAULTS = {
-    "batched_outer: a carry is lost": ("digit[0] += step.digit[0] + carry;", "digit[0] += step.digit[0];"),
+    "batched_outer: a carry is lost": ("at.problem += m.carry(at.row);", "m.carry(at.row);"),
+    "batched_outer: a quotient that is one too small": ("return estimate + is_below;", "return estimate;"),
+    "batched_outer: the next of two rows": ("here < CHUNK ? outer.next_row(at) : at;", "at;"),
+    "batched_outer: the next of many rows": ("at = outer.next_row(at);", "at.column = 0;"),
+    "batched_outer: a nested batch": (" + inner * operand.inner_stride;", ";"),
+    "batched_outer: the last chunk of a tile": (
+        "if (chunk <= last) writer.write_chunk(",
+        "if (chunk < last) writer.write_chunk(",
+    ),
+    "batched_outer: the last of long rows": (
+        "if (k <= last) writer.write_chunk(",
+        "if (k < last) writer.write_chunk(",
+    ),
     "batched_outer: elements outside the chunks": (
         "const index_t element = chunks.leftover(k);",
         "const index_t element = k;",
@@ -16,7 +28,15 @@ FAULTS = {
         "add(product, scaled(beta, previous))",
         "add(product, to_sum(previous))",
     ),
-    "cross_contiguous: b read as a": ("load_group(b + start)", "load_group(a + start)"),
+    "cross_contiguous: b read as a": ("tile.fetch(b + start)", "tile.fetch(a + start)"),
+    "cross_contiguous: no barrier behind the operands": (
+        "tile.stage(right, fetched_right);\n        __syncthreads();",
+        "tile.stage(right, fetched_right);",
+    ),
+    "cross_contiguous: no barrier behind the products": (
+        "of what nobody reads\n        __syncthreads();",
+        "of what nobody reads",
+    ),
     "cross_contiguous: the tail": ("k < before ? k : k + groups * CHUNK", "k"),
     "cross_strided: a's stride for b": (
         "inner * b_inner_stride, b_component_stride",
@@ -67,7 +87,10 @@ FAULTS = {
     ),
     "linreg_partials: weights once a model group": ("first_model == 0;", "true;"),
     "linreg_lane_partials: the offset": ("subtract(number, columns.offset[c][v])", "number"),
-    "linreg_lane_partials: rows past the end": ("acc_t(place.row(item) < rows_left)", "acc_t(1)"),
+    "linreg_lane_partials: rows past the end": (
+        "return row < rows ? problem.weight",
+        "return true ? problem.weight",
+    ),
     "linreg_lane_partials: the order of models": (
         "const int model = m ^ place.first_model();\n                if",
         "const int model = m;\n                if",

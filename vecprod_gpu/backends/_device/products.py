@@ -7,6 +7,12 @@ from vecprod_gpu._layout import is_contiguous, size
 
 from .launcher import Launcher, collapsed_batch, flat_grid, int64, strides_of, sum_dtype
 
+CHUNK_BYTES = 16
+"""What one access of a thread moves."""
+
+CHUNKS_AT_ONCE = 4
+"""Chunks of an outer product that a thread of ``outer.cu`` fetches the factors of together."""
+
 COMPONENTS_PER_LANE = 4
 """Products of a dot product that one thread adds up before another one is given a part."""
 
@@ -27,8 +33,8 @@ def batched_outer(launcher: Launcher, a: Any, b: Any, alpha: Any, beta: Any, out
     summed = sum_dtype(out.dtype)
     scalars = (summed.type(alpha), summed.type(beta))
     args = (a, b, target, *int64(*counts, m, n, *strides[0], *strides[1]), *scalars)
-    chunk = max(1, 16 // out.dtype.itemsize)
-    grid = flat_grid(launcher, math.ceil(size(out.shape) / chunk))
+    work = math.ceil(size(out.shape) * out.dtype.itemsize / (CHUNK_BYTES * CHUNKS_AT_ONCE))
+    grid = flat_grid(launcher, work)
     launcher.launch("outer", "batched_outer", out.dtype, summed, grid, launcher.threads, args, 0)
     if target is not out:
         launcher.assign(out, target)
@@ -42,14 +48,16 @@ def cross(launcher: Launcher, a: Any, b: Any, out: Any) -> None:
     count = size(out.shape) // 3
     if all(operand.shape == out.shape and is_contiguous(operand) for operand in (a, b)):
         kernel, args = "cross_contiguous", (a, b, target, *int64(count))
-        work = math.ceil(count * out.dtype.itemsize / 16)
+        work = math.ceil(count * out.dtype.itemsize / CHUNK_BYTES)
+        shared_bytes = 2 * 3 * CHUNK_BYTES * launcher.threads
     else:
         (a, b), counts, strides = collapsed_batch(launcher, tuple(out.shape[:-1]), (a, b))
         by_operand = (*strides[0], strides_of(a)[-1], *strides[1], strides_of(b)[-1])
         kernel, args = "cross_strided", (a, b, target, *int64(*counts, *by_operand))
-        work = count
+        work, shared_bytes = count, 0
     grid = flat_grid(launcher, work)
-    launcher.launch("cross", kernel, out.dtype, sum_dtype(out.dtype), grid, launcher.threads, args, 0)
+    summed = sum_dtype(out.dtype)
+    launcher.launch("cross", kernel, out.dtype, summed, grid, launcher.threads, args, shared_bytes)
     if target is not out:
         launcher.assign(out, target)
 
