@@ -74,14 +74,17 @@ extern __shared__ uint4 shared_memory[];
 // ---- Shared memory ----------------------------------------------------------------------------
 
 constexpr int STAGE_CHUNKS = SLOTS * THREADS;
-constexpr int TARGET_CHUNKS = TARGETS * int(sizeof(acc_t)) * THREADS / 16;  // and as many for weights
-constexpr int STAGES = 3 * (STAGE_CHUNKS + 2 * TARGET_CHUNKS) * 16 <= MOST_RING_BYTES ? 3 : 2;
+constexpr int TARGET_CHUNKS = TARGETS * int(sizeof(acc_t)) * THREADS / 16;
+constexpr int STAGES = 3 * (STAGE_CHUNKS + TARGET_CHUNKS) * 16 <= MOST_RING_BYTES ? 3 : 2;
 constexpr int RING_CHUNKS = STAGES * STAGE_CHUNKS;
+// Where weights find no room in the ring they are loaded when they are needed.
+constexpr bool HAS_RING_WEIGHTS = STAGES * (STAGE_CHUNKS + 2 * TARGET_CHUNKS) * 16 <= MOST_RING_BYTES;
+constexpr int OWNED_CHUNKS = STAGES * (HAS_RING_WEIGHTS ? 2 : 1) * TARGET_CHUNKS;
 
 // A slot of a stage holds one chunk for each thread, in an order that keeps both neighbouring threads and the
-// same lane of neighbouring groups in different banks.
+// same lane of neighbouring groups in different banks.  Copies of rows of fewer lanes would lose more by it.
 inline __device__ uint4* ring_chunk(int stage, int slot, int thread) {
-    const int swizzled = LANES == 1 ? thread : thread ^ (thread / LANES % 8);
+    const int swizzled = LANES < 8 ? thread : thread ^ (thread / LANES % 8);
     return shared_memory + (stage * SLOTS + slot) * THREADS + swizzled;
 }
 
@@ -96,7 +99,7 @@ inline __device__ acc_t* ring_weight(int stage, int item) { return ring_target(S
 
 // Dot products on their way between the warps of a row: (2, GROUPS, WARPS_OF_ROW, VALUES).
 inline __device__ acc_t* exchanged_values(int parity, int group) {
-    acc_t* values = reinterpret_cast<acc_t*>(shared_memory + RING_CHUNKS + 2 * STAGES * TARGET_CHUNKS);
+    acc_t* values = reinterpret_cast<acc_t*>(shared_memory + RING_CHUNKS + OWNED_CHUNKS);
     return values + (parity * GROUPS + group) * WARPS_OF_ROW * VALUES;
 }
 
@@ -111,7 +114,7 @@ inline __device__ acc_t* value_sums(int quantity, int set) {
 }
 
 static_assert(WARP_SETS * (COLUMNS * MODELS + 2 * VALUES) * int(sizeof(acc_t)) <=
-                  (RING_CHUNKS + 2 * STAGES * TARGET_CHUNKS) * 16,
+                  (RING_CHUNKS + OWNED_CHUNKS) * 16,
               "the sums take the place of the ring");
 
 // ---- Where a thread stands --------------------------------------------------------------------
@@ -214,7 +217,7 @@ inline __device__ void copy_targets(const problem_t& problem, const place_t& pla
         const int at = row * y_columns + (y_columns == 1 ? 0 : model);
         copy_async_scalar(ring_target(stage, item), targets + at, row < rows && model < models);
     }
-    if (!problem.has_weight) return;
+    if (!HAS_RING_WEIGHTS || !problem.has_weight) return;
     const acc_t* weights = problem.weights(first_row);
 #pragma unroll
     for (int item = 0; item < TARGETS; ++item)
@@ -331,8 +334,16 @@ inline __device__ void add_warps(const place_t& place, int parity, acc_t* values
     }
 }
 
-inline __device__ void add_batch(const place_t& place, columns_t& columns, totals_t& totals, int stage, int batch,
-                                 int rows_left, bool has_weight, int parity) {
+// The weight of an owned value; a row from `rows` on weighs nothing.
+inline __device__ acc_t weight_of(const problem_t& problem, const place_t& place, int stage, int item,
+                                  index_t first_row, int rows) {
+    if (HAS_RING_WEIGHTS && problem.has_weight) return *ring_weight(stage, item);
+    const int row = place.row(item);
+    return row < rows ? problem.weight(first_row + row) : acc_t(0);
+}
+
+inline __device__ void add_batch(const problem_t& problem, const place_t& place, columns_t& columns,
+                                 totals_t& totals, int stage, int batch, index_t first_row, int rows_left, int parity) {
     rows_t rows;
     rows.load(place, columns, stage, batch);
     acc_t values[VALUES] = {};
@@ -351,7 +362,7 @@ inline __device__ void add_batch(const place_t& place, columns_t& columns, total
 #pragma unroll
     for (int i = 0; i < OWNED; ++i) {
         const int item = batch * OWNED + i;
-        const acc_t weight = has_weight ? *ring_weight(stage, item) : acc_t(place.row(item) < rows_left);
+        const acc_t weight = weight_of(problem, place, stage, item, first_row, rows_left);
         const acc_t residual = subtract(values[i], *ring_target(stage, item));
         values[i] = multiply(weight, residual);
         totals.square[i] = fused(residual, values[i], totals.square[i]);
@@ -449,7 +460,7 @@ inline __device__ void add_block(const problem_t& problem, const place_t& place,
         copy_tile<IS_OWN>(problem, place, last_stage, first_row + ahead, rows - ahead, first_model);
 #pragma unroll
         for (int batch = 0; batch < BATCHES; ++batch, parity ^= 1)
-            add_batch(place, columns, totals, stage, batch, rows - row, problem.has_weight, parity);
+            add_batch(problem, place, columns, totals, stage, batch, first_row + row, rows - row, parity);
         stage = stage == STAGES - 1 ? 0 : stage + 1;
     }
     __syncthreads();

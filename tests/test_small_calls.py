@@ -323,6 +323,20 @@ class TestTheLongWay:
         with pytest.raises(vp.errors.DeviceError, match="out is a host array"):
             vp.cross(a, b, out=np.ones((4, 3)))
 
+    def test_what_another_backend_does_is_not_remembered(self, cupy):
+        """The Numba backend takes CuPy's arrays, and tells nobody of its launches."""
+        a, b, out = (cupy.asarray(np.ones((4, 3))) for _ in range(3))
+        calls = []
+
+        def way(*arrays):
+            calls.append(arrays)
+            return out
+
+        for _ in range(2):
+            assert recordings.recordings_of(cupy.ndarray).of_pair(way, None, a, b, out) is out
+        assert len(calls) == 2
+        assert remembered(cupy) == 0
+
     def test_errors_are_not_remembered(self, cupy):
         a = cupy.asarray(np.ones((4, 3)))
         for _ in range(2):

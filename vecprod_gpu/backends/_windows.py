@@ -291,7 +291,7 @@ def _keep_compiled(function: Any) -> None:
 def _configured(function: Any, grid: Grid, block: int, stream: int, shared_bytes: int) -> Any:
     """Launch configuration, without Numba's advice that a small grid leaves a GPU idle."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Grid size")
+        warnings.filterwarnings("ignore", ".*Grid size")  # behind the escape codes of a terminal
         numba_stream = cuda().external_stream(stream) if stream else 0
         return function[grid, block, numba_stream, shared_bytes]
 

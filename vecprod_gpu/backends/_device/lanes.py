@@ -134,10 +134,12 @@ def shared_bytes(models: int, lanes: int, lane_chunks: int, sum_itemsize: int) -
     """The ring of two or three stages, and where a row spans several warps, what goes between them."""
     owned = owned_values(models, lanes, lane_chunks) * sum_itemsize
     rows = rows_of_a_group(lane_chunks)
-    stage = THREADS * (rows * lane_chunks * CHUNK_BYTES + 2 * owned)  # chunks, targets and weights
+    stage = THREADS * (rows * lane_chunks * CHUNK_BYTES + owned)  # chunks and targets
+    stages = 3 if 3 * stage <= MOST_RING_BYTES else 2
+    weights = stages * THREADS * owned
+    ring = stages * stage + (weights if stages * stage + weights <= MOST_RING_BYTES else 0)
     values = min(rows * models, MOST_VALUES) * sum_itemsize
-    exchanged = 2 * (THREADS // WARP) * values if lanes > WARP else 0
-    return (3 if 3 * stage <= MOST_RING_BYTES else 2) * stage + exchanged
+    return ring + (2 * (THREADS // WARP) * values if lanes > WARP else 0)
 
 
 def rows_of_a_group(lane_chunks: int) -> int:

@@ -253,8 +253,8 @@ class Recorder:
     def recording(self, arrays: tuple[Any, ...], result: Any, box: Callable[[Any], Any]) -> Recording | None:
         """What was noted of a call on `arrays` that returned `result`, if it can be repeated."""
         forbidden = _forbidden_distances(arrays)
-        if forbidden is None or not self._is_complete:
-            return None
+        if forbidden is None or not self._is_complete or not self._launches:
+            return None  # where nothing was launched, another backend may have done the work
         pool = _Pool(arrays, self._fresh, box)
         try:
             launches = [
