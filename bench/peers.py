@@ -42,8 +42,13 @@ class Peers:
         return self._with("torch", make)
 
     def jax(self, make: Callable[[Any], Iterator[Runner]]) -> list[Runner]:
-        """Runners that need JAX."""
-        return self._with("jax", make)
+        """Runners that need JAX, which is told to leave a GPU alone."""
+
+        def on_the_cpu(jax: Any) -> Iterator[Runner]:
+            jax.config.update("jax_default_device", jax.devices("cpu")[0])
+            yield from make(jax)
+
+        return self._with("jax", on_the_cpu)
 
     def sklearn(self, make: Callable[[Any], Iterator[Runner]]) -> list[Runner]:
         """Runners that need scikit-learn."""

@@ -10,189 +10,53 @@
 //
 // `co_moment_partials`, grid (problems * tiles of M, blocks of rows), THREADS threads: a block computes one tile
 // of M, of a joint one only where it meets the upper triangle, over one block of rows after another, by stages:
-//   1. stage: the rows' columns of the tile go to shared memory as acc_t, less `centre`, their mean so far;
-//   2. centre: lanes sum the columns, so that the mean of the stage is known.  Where the stage outweighs all
-//      before it (the first one does), its rows are moved to that mean.  Chan's formula then asks for two
-//      more rows, which join the stage: the mean's distance from the centre, which weighs minus the stage,
-//      and its distance from the mean so far, which weighs w W / (w + W);
-//   3. products: a thread keeps EDGE x EDGE entries in registers, and takes every `groups`-th row: narrow tiles
-//      leave threads for several groups;
-//   4. flush: after about ROWS_PER_SUM rows a thread the groups are added in turn, in the wider type.
+//   1. copy: copy_async brings the rows' columns of the tile to a ring in shared memory, STAGES stages ahead;
+//   2. convert: a thread moves the chunks that it copied itself to a buffer, as acc_t, less the centre, and adds
+//      them to its sums of their columns;
+//   3. products: a thread keeps EDGE x EDGE entries in registers, and takes every `groups`-th row of the buffer:
+//      narrow tiles leave threads for several groups.  There are two buffers, so that the only barrier of a stage
+//      lies between 2 and 3;
+//   4. flush: after about ROWS_PER_SUM rows a thread the groups are added, in the wider type.
 // `co_moment_finish`, grid (problems, entries), merges the blocks of rows by Chan's formula, or adds them: lane
 // l takes blocks l, l + lanes, ..., and the lanes are merged by halves.  It mirrors the upper triangle, so that
 // M is exactly Hermitian.
 //
-// The order of every sum follows from (n, p, q, types) and the number of threads alone: not from the grid,
-// nor from alignment or strides, which only change how X and Y reach shared memory.
+// Centring needs no second read of X.  Stages of one centre make a run.  At its end the sums of its columns say
+// how far its mean lies from the centre; Chan's formula then asks for two more rows of products, the mean's
+// distance from the centre, which weighs minus the run, and its distance from the mean of all before, which
+// weighs w W / (w + W).  That mean is the centre of the next run, which may weigh RUN_SHARE times as much: what the
+// first row takes away then is at most 1 + RUN_SHARE times what the second brings back, so that errors grow neither
+// with the means nor where they drift; and a block of rows has few runs, log of its stages to the base 1 +
+// RUN_SHARE.  A stage that outweighs all before it by more, as the first one does, has a centre of its own, its
+// mean, which is found by converting it twice.
 //
-// Centring costs no second read, and its error does not grow with the means: every factor is a distance from a
-// mean, and what step 2 takes away again is at most half of what was added.
+// The order of every sum follows from (n, p, q, types) and the number of threads alone: not from the grid,
+// nor from alignment or strides, which only change how X and Y reach the ring.
 //
 // Bytes moved: X and Y once for one tile (up to 64 columns; 32 of complex doubles), else once for each tile
 // along the other axis, out of the L2 cache but for the first: the tiles of one block of rows run side by side.
 // partials, at most about 1/64 of X where rows are many, twice.  Flops: n d² real, 4 n d² complex.
 //
-// Bank conflicts: an odd pitch of 16-byte pieces keeps neighbouring rows apart.  Where EDGE is below 8, four
+// Bank conflicts: an odd pitch of 16-byte pieces keeps neighbouring rows apart.  Where it costs no group, four
 // threads, two by two, share a patch of entries: threads i and i ^ 1 read the same left strip, i and i ^ 2 the
 // same right one.
 //
 // Instructions of a warp for a row of 32 float32, as counted in the machine code: 23 for the products, of which
-// 20 are fused multiply-adds, 5 to stage and 4 to centre it.  Four schedulers issue them in 8 cycles, and an
-// H200 reads the row in 7: both limits are close.
+// 20 are fused multiply-adds, about 2 to copy and 3 to convert and centre it.  Four schedulers issue them in 7
+// cycles, and an H100 reads the row in 9.
 //
-// To try on a GPU: the next stage loaded while this one is multiplied, by cp.async or in registers; a ring of
-// bulk copies; double tensor cores; tiles of 128 columns for wide matrices; BLOCKS_AT_ONCE.
+// Ideas tried: the rows of Chan's formula added by one group alone, whose sums then grow far beyond their own
+// share, so that 96 roundings were lost where 7 are; staged by plain loads with a barrier on each side of the
+// products, half the read limit of an H100 for up to 32 columns of float32, and a third where centring moved the
+// stage in place, by four more barriers.
+// To try on a GPU: STAGES, MOST_SLOTS, BLOCKS_AT_ONCE; tiles of 128 columns for wide matrices; double tensor cores.
 
-constexpr int BLOCKS_AT_ONCE = EDGE == 8 ? 3 : 2;  // on a multiprocessor: the most without spilling a register
-constexpr int FINISH_LANES = 16;
+// On a multiprocessor: the most without spilling a register, of which half precision summed in double takes many.
+constexpr int BLOCKS_AT_ONCE = EDGE == 8 ? 3 : PIECES > 2 ? 1 : 2;
+constexpr int FINISH_LANES = 64;
+constexpr int FINISH_AT_ONCE = 4;  // blocks of rows that a lane asks for before it needs the first
 constexpr double FAR_HEAVIER = 64;
-
-// ---- Centre -----------------------------------------------------------------------------------
-
-inline __device__ void clear_means(const tile_t& tile) {
-#pragma unroll 1
-    for (int number = 0; number < tile.sides(); ++number) {
-        const side_t& side = tile.side[number];
-        for (int column = threadIdx.x; column < side.columns; column += blockDim.x) side.mean()[column] = wide_t();
-    }
-}
-
-inline __device__ void clear_centre(const tile_t& tile) {
-#pragma unroll 1
-    for (int number = 0; number < tile.sides(); ++number) {
-        const side_t& side = tile.side[number];
-        for (int column = threadIdx.x; column < side.columns; column += blockDim.x) side.centre()[column] = acc_t();
-    }
-    __syncthreads();
-}
-
-inline __device__ double weigh_stage(const problem_t& problem, const tile_t& tile, int rows) {
-    if (!problem.has_weight) return rows;
-    for (int lane = threadIdx.x; lane < WEIGHT_LANES; lane += blockDim.x) {
-        double sum = 0;
-        for (int row = lane; row < rows; row += WEIGHT_LANES)
-            sum += conversion<double, real_t>::of(tile.weights()[row]);
-        tile.weight_sums()[lane] = sum;
-    }
-    __syncthreads();
-    double total = 0;
-    for (int lane = 0; lane < WEIGHT_LANES; ++lane) total += tile.weight_sums()[lane];
-    return total;
-}
-
-// A column of a side, and the rows of one of its lanes.
-struct slot_t {
-    int lane, column;
-
-    __device__ slot_t(const side_t& side, int slot) {
-        lane = divide(slot, side.columns);
-        column = slot - lane * side.columns;
-    }
-};
-
-inline __device__ void sum_columns(const problem_t& problem, const tile_t& tile, int rows) {
-#pragma unroll 1
-    for (int number = 0; number < tile.sides(); ++number) {
-        const side_t side = tile.side[number];
-        for (int i = threadIdx.x; i < side.lanes * side.columns; i += blockDim.x) {
-            const slot_t slot(side, i);
-            acc_t sum = acc_t();
-            for (int row = slot.lane; row < rows; row += side.lanes) {
-                const acc_t z = side.values()[row * side.pitch + slot.column];
-                sum = add(sum, problem.has_weight ? scaled(tile.weights()[row], z) : z);
-            }
-            side.sums()[i] = widened(sum);
-        }
-    }
-    __syncthreads();
-}
-
-// How far the mean of the stage is from what it is relative to.
-inline __device__ wide_t distance_of_mean(const side_t& side, int column, double stage_weight) {
-    const int lanes = side.lanes;
-    wide_t sum = wide_t();
-    for (int lane = 0; lane < lanes; ++lane) sum = add(sum, side.sums()[lane * side.columns + column]);
-    return divided(sum, stage_weight == 0 ? 1 : stage_weight);
-}
-
-// Moves the rows of a stage to the first of them, or to their own mean.
-inline __device__ void move_stage(const tile_t& tile, int rows, double stage_weight, bool to_first) {
-#pragma unroll 1
-    for (int number = 0; number < tile.sides(); ++number) {
-        const side_t side = tile.side[number];
-        for (int column = threadIdx.x; column < side.columns; column += blockDim.x) {
-            if (to_first) side.centre()[column] = side.values()[column];
-            side.shift()[column] =
-                to_first ? side.values()[column] : narrowed(distance_of_mean(side, column, stage_weight));
-        }
-        __syncthreads();
-        for (int i = threadIdx.x; i < side.lanes * side.columns; i += blockDim.x) {
-            const slot_t slot(side, i);
-            const acc_t shift = side.shift()[slot.column];
-            for (int row = slot.lane; row < rows; row += side.lanes) {
-                acc_t* value = side.values() + row * side.pitch + slot.column;
-                *value = subtract(*value, shift);
-            }
-        }
-    }
-    __syncthreads();
-}
-
-// Adds to the stage the two rows of Chan's formula, and to the mean what the stage brings.
-inline __device__ void merge_stage(tile_t& tile, double weight_before, double stage_weight, bool is_moved) {
-    const double share = stage_weight == 0 ? 0 : stage_weight / (weight_before + stage_weight);
-    for (int number = 0; number < tile.sides(); ++number) {
-        const side_t& side = tile.side[number];
-        for (int column = threadIdx.x; column < side.columns; column += blockDim.x) {
-            const wide_t rest = distance_of_mean(side, column, stage_weight);
-            const wide_t shift = is_moved ? widened(side.shift()[column]) : wide_t();
-            const wide_t rounding = subtract(widened(side.centre()[column]), side.mean()[column]);
-            const wide_t distance = add(rounding, add(shift, rest));
-            acc_t* extra = side.values() + tile.stage_rows * side.pitch + column;
-            extra[0] = narrowed(rest);
-            extra[side.pitch] = narrowed(distance);
-            side.mean()[column] = add(side.mean()[column], scaled(share, distance));
-            side.centre()[column] = narrowed(side.mean()[column]);
-        }
-    }
-    if (threadIdx.x == 0) {
-        tile.weight = weight_before + stage_weight;
-        tile.weights()[tile.stage_rows] = conversion<real_t, double>::of(-stage_weight);
-        tile.weights()[tile.stage_rows + 1] = conversion<real_t, double>::of(weight_before * share);
-    }
-    __syncthreads();
-}
-
-// Readies a stage of a centred matrix.  What is staged as it is moves to its first row at once, so that a
-// constant column comes to exactly 0; but to no row of little weight, which might be far from all others.
-inline __device__ void centre_stage(const problem_t& problem, tile_t& tile, int rows, double stage_weight,
-                                    bool is_raw) {
-    const double first_weight = problem.has_weight ? conversion<double, real_t>::of(tile.weights()[0]) : 1;
-    if (is_raw && FAR_HEAVIER * rows * first_weight >= stage_weight) move_stage(tile, rows, 0, true);
-    const double weight_before = tile.weight;
-    const bool is_moved = stage_weight > weight_before;
-    sum_columns(problem, tile, rows);
-    if (is_moved) {
-        move_stage(tile, rows, stage_weight, false);
-        sum_columns(problem, tile, rows);
-    }
-    merge_stage(tile, weight_before, stage_weight, is_moved);
-}
-
-// Brings a stage to shared memory, and centres it where that is asked for.  What outweighs all rows before by
-// far is staged again, as it is: less their mean, which may be far away, it would lose digits.
-inline __device__ void ready_stage(const problem_t& problem, tile_t& tile, int done, int rows) {
-    for (bool is_raw = done == 0;; is_raw = true) {
-        stage(problem, tile, tile.first_row + done, rows);
-        if (!problem.is_centred) return;
-        const double stage_weight = weigh_stage(problem, tile, rows);
-        if (is_raw || stage_weight <= FAR_HEAVIER * tile.weight) {
-            centre_stage(problem, tile, rows, stage_weight, is_raw);
-            return;
-        }
-        clear_centre(tile);
-    }
-}
+constexpr double RUN_SHARE = 3;
 
 // ---- Products ---------------------------------------------------------------------------------
 
@@ -204,6 +68,12 @@ struct alignas(STRIP_BYTES < 16 ? STRIP_BYTES : 16) strip_t {
 
 inline __device__ strip_t load_strip(const acc_t* values) { return *reinterpret_cast<const strip_t*>(values); }
 
+// While entries are flushed, shared memory holds STRIPS rows of each thread's by pieces of 16 bytes: the first
+// piece of all threads, the second, ...
+inline __device__ int flushed_place(int thread, int entry) {
+    return (entry / PIECE * int(blockDim.x) + thread) * PIECE + entry % PIECE;
+}
+
 // A thread's entries.
 struct sums_t {
     acc_t entries[EDGE][EDGE];
@@ -213,94 +83,242 @@ struct sums_t {
         for (int i = 0; i < EDGE * EDGE; ++i) entries[i / EDGE][i % EDGE] = acc_t();
     }
 
-    __device__ void store_strip(acc_t* strip) const {
+    __device__ void store_strips(acc_t* flushed) const {
 #pragma unroll
-        for (int j = 0; j < EDGE; ++j) strip[j] = entries[0][j];
+        for (int i = 0; i < STRIPS * EDGE; ++i) flushed[flushed_place(threadIdx.x, i)] = entries[i / EDGE][i % EDGE];
     }
 
-    // Brings the next strip to the front: by an index they would not stay in registers.
-    __device__ void drop_strip() {
+    // Brings the next strips to the front: by an index they would not stay in registers.
+    __device__ void drop_strips() {
 #pragma unroll
-        for (int i = 0; i < EDGE * (EDGE - 1); ++i) entries[i / EDGE][i % EDGE] = entries[i / EDGE + 1][i % EDGE];
+        for (int i = 0; i < EDGE * (EDGE - STRIPS); ++i)
+            entries[i / EDGE][i % EDGE] = entries[i / EDGE + STRIPS][i % EDGE];
     }
 
+    // Adds the products of every `step`-th row of a buffer.
     template <bool HAS_WEIGHT>
-    __device__ void add_rows(const tile_t& tile, const entries_t& at, int first, int end, int step) {
-        const acc_t* left_values = tile.left().values() + first * tile.left().pitch + at.row;
-        const acc_t* right_values = tile.right().values() + first * tile.right().pitch + at.column;
-        const int left_step = step * tile.left().pitch, right_step = step * tile.right().pitch;
+    __device__ void add_rows(const tile_t& tile, const entries_t& at, const uint4* rows, const real_t* weights,
+                             int first, int end, int step) {
+        const acc_t* values = reinterpret_cast<const acc_t*>(rows + first * tile.pitch);
+        const acc_t* left_values = values + at.row;
+        const acc_t* right_values = values + tile.right.offset + at.column;
+        const int pitch = step * tile.pitch * PIECE;
 #pragma unroll 1
         for (int row = first; row < end; row += step) {
             strip_t left = load_strip(left_values);
             const strip_t right = load_strip(right_values);
 #pragma unroll
             for (int i = 0; i < EDGE; ++i) {
-                if (HAS_WEIGHT) left.values[i] = scaled(tile.weights()[row], left.values[i]);
+                if (HAS_WEIGHT) left.values[i] = scaled(weights[row], left.values[i]);
 #pragma unroll
                 for (int j = 0; j < EDGE; ++j)
                     entries[i][j] = add_product(entries[i][j], left.values[i], right.values[j]);
             }
-            left_values += left_step;
-            right_values += right_step;
+            left_values += pitch;
+            right_values += pitch;
         }
     }
 };
 
-// Adds the sums of all groups, in turn and in the wider type, to the block's partials, and clears them.
+template <class Number>
+inline __device__ Number from_across(Number value, int across) {
+    return Number(__shfl_xor_sync(0xffffffff, value, across));
+}
+
+inline __device__ complex_t<double> from_across(complex_t<double> value, int across) {
+    return {from_across(value.real, across), from_across(value.imag, across)};
+}
+
+// What `lanes` neighbouring threads, a power of two, come to together.
+template <class Number>
+inline __device__ Number add_neighbours(Number sum, int lanes) {
+    for (int across = lanes / 2; across > 0; across /= 2) sum = add(sum, from_across(sum, across));
+    return sum;
+}
+
+// Adds STRIPS rows of the entries of all tasks, from row `first` of each, over the groups to the partials.
+inline __device__ void add_groups(const tile_t& tile, const acc_t* flushed, int first, bool is_first) {
+    const int entries = tile.tasks * STRIPS * EDGE;
+    const int lanes = power_of_two_up_to(int(smaller(WARP, divide(int(blockDim.x), entries))));
+    for (int k = threadIdx.x; k < ratio_up(entries * lanes, int(blockDim.x)) * int(blockDim.x); k += blockDim.x) {
+        const int number = divide(k, lanes), task = number / (STRIPS * EDGE), entry = number % (STRIPS * EDGE);
+        wide_t total = wide_t();
+        for (int group = k - number * lanes; group < tile.groups && number < entries; group += lanes)
+            total = add(total, widened(flushed[flushed_place(group * tile.tasks + task, entry)]));
+        total = add_neighbours(total, lanes);
+        if (number >= entries || k != number * lanes) continue;
+        const entries_t at(tile, task);
+        const int row = at.row + first + entry / EDGE, column = at.column + entry % EDGE;
+        if (row >= tile.left.columns || column >= tile.right.columns || (tile.is_diagonal && column < row)) continue;
+        wide_t* partial = tile.partials + (tile.first_entry + row * tile.entry_stride + column);
+        *partial = is_first ? total : add(*partial, total);
+    }
+}
+
+// Adds the sums of all groups, in the wider type, to the block's partials, and clears them.
 inline __device__ void flush(const tile_t& tile, sums_t& sums, bool is_first) {
-    acc_t* strips = tile.left().values();
+    acc_t* flushed = reinterpret_cast<acc_t*>(tile.buffer(0));
 #pragma unroll 1
-    for (int i = 0; i < EDGE; ++i) {
+    for (int first = 0; first < EDGE; first += STRIPS) {
         __syncthreads();
-        if (int(threadIdx.x) < tile.groups * tile.tasks) {
-            sums.store_strip(strips + threadIdx.x * EDGE);
-            sums.drop_strip();
-        }
+        if (int(threadIdx.x) < tile.groups * tile.tasks) sums.store_strips(flushed);
+        sums.drop_strips();
         __syncthreads();
-        for (int k = threadIdx.x; k < tile.tasks * EDGE; k += blockDim.x) {
-            const entries_t at(tile, k / EDGE);
-            const int row = at.row + i, column = at.column + k % EDGE;
-            if (row >= tile.left().columns || column >= tile.right().columns || (tile.is_diagonal && column < row))
-                continue;
-            wide_t* entry = tile.partials + (tile.first_entry + row * tile.entry_stride + column);
-            wide_t total = is_first ? wide_t() : *entry;
-            for (int group = 0; group < tile.groups; ++group)
-                total = add(total, widened(strips[group * tile.tasks * EDGE + k]));
-            *entry = total;
-        }
+        add_groups(tile, flushed, first, is_first);
     }
     sums.clear();
     __syncthreads();
 }
 
-// The sums over a block of rows, into its row of partials.
-inline __device__ void add_block(const problem_t& problem, tile_t& tile) {
-    const int group = divide(int(threadIdx.x), tile.tasks);
-    const entries_t at(tile, int(threadIdx.x) - group * tile.tasks);
-    sums_t sums;
-    sums.clear();
-    for (int done = 0; done < tile.rows;) {
-        const int rows = int(smaller(tile.stage_rows, tile.rows - done));
-        ready_stage(problem, tile, done, rows);
-        if (group < tile.groups) {
-            if (problem.has_weight)
-                sums.add_rows<true>(tile, at, group, rows, tile.groups);
-            else
-                sums.add_rows<false>(tile, at, group, rows, tile.groups);
-            if (problem.is_centred && group == 0)
-                sums.add_rows<true>(tile, at, tile.stage_rows, tile.stage_rows + EXTRA_ROWS, 1);
-        }
-        done += rows;
-        if (done == tile.rows || done % tile.rows_per_sum == 0)
-            flush(tile, sums, done <= tile.rows_per_sum);
-        __syncthreads();
+// ---- Centre -----------------------------------------------------------------------------------
+
+// Stages that have a centre in common.
+struct run_t {
+    column_sums_t sums;  // less the centre
+    double weight_before, weight;
+    int stages;
+};
+
+// Every warp by itself, in the same order.
+inline __device__ double weigh_stage(const problem_t& problem, const tile_t& tile, int stage, int rows) {
+    if (!problem.has_weight) return rows;
+    double sum = 0;
+    for (int row = threadIdx.x % WARP; row < rows; row += WARP)
+        sum += conversion<double, real_t>::of(tile.weights(stage)[row]);
+    return add_neighbours(sum, WARP);
+}
+
+// Adds the threads' sums of columns, in place of the buffers, and leaves them where it says.
+inline __device__ const wide_t* add_columns(const tile_t& tile, const feeder_t& own, const column_sums_t& sums) {
+    const int columns = tile.columns, count = power_of_two_up_to(divide(int(blockDim.x), columns));
+    wide_t* lanes = reinterpret_cast<wide_t*>(tile.buffer(0));
+    wide_t* ways = lanes + tile.lanes * columns;
+    __syncthreads();
+#pragma unroll
+    for (int v = 0; v < CHUNK; ++v)
+        if (own.lane < tile.lanes) lanes[own.lane * columns + own.first_column() + v] = sums.values[v];
+    __syncthreads();
+    for (int i = threadIdx.x; i < count * columns; i += blockDim.x) {
+        const int way = divide(i, columns), column = i - way * columns;
+        wide_t sum = wide_t();
+        for (int lane = way; lane < tile.lanes; lane += count) sum = add(sum, lanes[lane * columns + column]);
+        ways[i] = sum;
     }
-    if (problem.is_centred && tile.is_diagonal) {
-        for (int column = threadIdx.x; column < tile.left().columns; column += blockDim.x)
-            tile.partials[1 + tile.left().first + column] = tile.left().mean()[column];
-        if (tile.left().first == 0 && threadIdx.x == 0) *tile.partials = conversion<wide_t, double>::of(tile.weight);
+    fold_lanes(ways, count, columns);
+    return ways;
+}
+
+// Ends a run: adds its two rows to the sums, and moves the mean of all rows, and the centre, by what it brings.
+// Every group takes an equal share of the weights: it takes away about what it has added.
+inline __device__ void close_run(const tile_t& tile, const feeder_t& own, const entries_t& at, bool has_task,
+                                 run_t& run, sums_t& sums) {
+    const wide_t* column_sums = add_columns(tile, own, run.sums);
+    const double weight = run.weight_before + run.weight, share = run.weight == 0 ? 0 : run.weight / weight;
+    for (int column = threadIdx.x; column < tile.columns; column += blockDim.x) {
+        const wide_t rest = divided(column_sums[column], run.weight == 0 ? 1 : run.weight);
+        const wide_t mean = tile.mean()[column];
+        const wide_t distance = add(subtract(widened(tile.centre()[column]), mean), rest);
+        const wide_t moved = add(mean, scaled(share, distance));
+        tile.extra()[column] = narrowed(rest);
+        tile.extra()[tile.pitch * PIECE + column] = narrowed(distance);
+        tile.mean()[column] = moved;
+        tile.centre()[column] = narrowed(moved);
+    }
+    if (threadIdx.x == 0) {
+        tile.extra_weights()[0] = conversion<real_t, double>::of(-run.weight / tile.groups);
+        tile.extra_weights()[1] = conversion<real_t, double>::of(run.weight_before * share / tile.groups);
     }
     __syncthreads();
+    if (has_task)
+        sums.add_rows<true>(tile, at, shared_memory + tile.extra_place, tile.extra_weights(), 0, EXTRA_ROWS, 1);
+    run = {column_sums_t(), weight, 0, 0};
+}
+
+// Lets the centre be the mean of a stage.  It is found less the first row, so that a constant column comes to
+// exactly 0; but less no row of little weight, which might be far from all others.
+inline __device__ void find_centre(const problem_t& problem, const tile_t& tile, const feeder_t& own, int stage,
+                                   int rows, double weight) {
+    const double first_weight = problem.has_weight ? conversion<double, real_t>::of(*tile.weights(stage)) : 1;
+    __syncthreads();
+    if (own.lane == 0 && FAR_HEAVIER * rows * first_weight >= weight)
+        raw_chunk(tile.raw(stage) + own.chunk).store(shared_memory + tile.centre_place + own.chunk * PIECES);
+    __syncthreads();
+    column_sums_t sums = {};
+    convert_stage(problem, tile, own, stage, rows, sums);
+    const wide_t* column_sums = add_columns(tile, own, sums);
+    for (int column = threadIdx.x; column < tile.columns; column += blockDim.x) {
+        acc_t& centre = tile.centre()[column];
+        centre = narrowed(add(widened(centre), divided(column_sums[column], weight)));
+    }
+    __syncthreads();
+}
+
+// Adds a stage to the run, or to a new one where the run would outweigh the rows before.
+inline __device__ void centre_stage(const problem_t& problem, const tile_t& tile, const feeder_t& own,
+                                    const entries_t& at, bool has_task, int stage, int rows, run_t& run,
+                                    sums_t& sums) {
+    const double weight = weigh_stage(problem, tile, stage, rows);
+    if (run.stages > 0 && run.weight + weight > RUN_SHARE * run.weight_before)
+        close_run(tile, own, at, has_task, run, sums);
+    if (run.stages == 0 && weight > RUN_SHARE * run.weight_before)
+        find_centre(problem, tile, own, stage, rows, weight);
+    run.weight += weight;
+    ++run.stages;
+}
+
+// ---- Blocks of rows ---------------------------------------------------------------------------
+
+inline __device__ void clear_means(const tile_t& tile) {
+    for (int column = threadIdx.x; column < tile.columns; column += blockDim.x) {
+        tile.mean()[column] = wide_t();
+        tile.centre()[column] = acc_t();
+    }
+}
+
+inline __device__ void write_means(const tile_t& tile, double weight) {
+    if (!tile.is_diagonal) return;
+    for (int column = threadIdx.x; column < tile.left.columns; column += blockDim.x)
+        tile.partials[1 + tile.left.first + column] = tile.mean()[column];
+    if (tile.left.first == 0 && threadIdx.x == 0) *tile.partials = conversion<wide_t, double>::of(weight);
+}
+
+// The sums over a block of rows, into its row of partials.
+inline __device__ void add_block(const problem_t& problem, const tile_t& tile) {
+    const feeder_t own(tile);
+    const int group = divide(int(threadIdx.x), tile.tasks), stages = ratio_up(tile.rows, tile.stage_rows);
+    const entries_t at(tile, int(threadIdx.x) - group * tile.tasks);
+    const bool has_task = group < tile.groups;
+    sums_t sums;
+    sums.clear();
+    run_t run = {};
+    bool is_first = true;
+#pragma unroll 1
+    for (int stage = 0; stage < STAGES; ++stage) copy_stage(problem, tile, own, stage);
+#pragma unroll 1
+    for (int stage = 0, until_flush = tile.stages_per_sum; stage < stages; ++stage, --until_flush) {
+        if (until_flush == 0) {
+            flush(tile, sums, is_first);
+            is_first = false;
+            until_flush = tile.stages_per_sum;
+        }
+        const int rows = tile.rows_of(stage);
+        wait_for_copies<STAGES - 1>();
+        if (tile.has_numbers || problem.has_weight) __syncthreads();
+        if (problem.is_centred) centre_stage(problem, tile, own, at, has_task, stage, rows, run, sums);
+        convert_stage(problem, tile, own, stage, rows, run.sums);
+        __syncthreads();
+        copy_stage(problem, tile, own, stage + STAGES);
+        const int end = has_task ? rows : 0;
+        if (problem.has_weight)
+            sums.add_rows<true>(tile, at, tile.buffer(stage), tile.weights(stage), group, end, tile.groups);
+        else
+            sums.add_rows<false>(tile, at, tile.buffer(stage), tile.weights(stage), group, end, tile.groups);
+    }
+    if (problem.is_centred) {
+        close_run(tile, own, at, has_task, run, sums);
+        write_means(tile, run.weight_before);
+    }
+    flush(tile, sums, is_first);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_AT_ONCE)
@@ -321,11 +339,10 @@ co_moment_partials(input_pointer X, input_pointer Y, const acc_t* weights, wide_
         if (threadIdx.x == 0) {
             tile.first_row = block * rows_per_block;
             tile.rows = int(smaller(rows_per_block, n - tile.first_row));
-            tile.weight = 0;
             tile.partials = partials + (problem.number * blocks + block) * problem.partials_width();
         }
         clear_means(tile);
-        clear_centre(tile);
+        __syncthreads();
         add_block(problem, tile);
     }
 }
@@ -374,8 +391,15 @@ inline __device__ merged_t merge_blocks(const blocks_t& blocks, bool is_needed, 
     merged_t* lanes = reinterpret_cast<merged_t*>(shared_memory);
     const int lane = divide(int(threadIdx.x), blocks.slots), slot = int(threadIdx.x) - lane * blocks.slots;
     merged_t merged = merged_t();
-    for (index_t block = lane; is_needed && block < blocks.count; block += blocks.lanes)
-        merged = blocks.joined(merged, blocks.read(block, row, column));
+    for (index_t block = lane; is_needed && block < blocks.count; block += FINISH_AT_ONCE * blocks.lanes) {
+        merged_t read[FINISH_AT_ONCE];
+#pragma unroll
+        for (int k = 0; k < FINISH_AT_ONCE; ++k)
+            read[k] = blocks.read(smaller(block + k * blocks.lanes, blocks.count - 1), row, column);
+#pragma unroll
+        for (int k = 0; k < FINISH_AT_ONCE; ++k)
+            if (block + k * blocks.lanes < blocks.count) merged = blocks.joined(merged, read[k]);
+    }
     __syncthreads();  // the entry before has been read
     lanes[threadIdx.x] = merged;
     for (int half = blocks.lanes / 2; half > 0; half /= 2) {
@@ -412,7 +436,7 @@ extern "C" __global__ void co_moment_finish(const wide_t* partials, double* tota
                                             index_t is_centred, index_t is_correlation, double scale) {
     const index_t both = p + q, rows = is_joint ? both : p, columns = is_joint ? both : q;
     const index_t width = 1 + both + rows * columns;
-    const int lanes = power_of_two_up_to(int(smaller(blocks_per_problem, FINISH_LANES)));
+    const int lanes = power_of_two_up_to(int(smaller(blocks_per_problem, smaller(blockDim.x, FINISH_LANES))));
     const blocks_t blocks = {partials + blockIdx.x * blocks_per_problem * width, blocks_per_problem, both, columns,
                              width, is_centred != 0 && !IS_INTEGER, lanes, int(blockDim.x) / lanes};
     total += blockIdx.x;

@@ -26,7 +26,7 @@ of rows after another, by stages:
 and mirrors the upper triangle, so that M is exactly Hermitian.  No atomics: the order of every sum follows
 from (n, p, q, types) and the number of threads alone.
 
-Shared memory: by the rule of ``moment_geometry`` on the host.
+Shared memory: a stage of at most ``STAGE_BYTES`` for each side of a tile.
 
 Ideas tried: arrays of ``cuda.local`` stay in registers as long as every index is a constant once loops are
 unrolled, so that ``edge_of`` is a constant of the type and the strips of entries are flushed by moving them
@@ -58,7 +58,7 @@ from .tiles import (
     stage,
 )
 
-FINISH_LANES = 16
+FINISH_LANES = 64
 FAR_HEAVIER = 64.0
 
 Blocks = namedtuple(
@@ -448,8 +448,8 @@ def _make_blocks(partials, count, width, both, columns, is_centred):
     """Share out the block's shared memory: a lane of one entry for each thread."""
     double = cuda.shared.array(0, float64)
     wide = cuda.shared.array(0, partials.dtype)
-    lanes = power_of_two_up_to(min(count, FINISH_LANES))
     threads = cuda.blockDim.x
+    lanes = power_of_two_up_to(min(count, threads, FINISH_LANES))
     first = threads * 8 // partials.itemsize
     return Blocks(
         partials,

@@ -1,30 +1,41 @@
-// Tiles of a matrix of sums of outer products: how the matrix is cut, where a tile's rows and columns lie in
-// shared memory, and how they get there.
+// Tiles of a matrix of sums of outer products: how the matrix is cut, where a tile's columns lie in shared
+// memory, and how its rows get there.
+//
+// A stage is some rows of the columns that a tile takes: those of its left side, and behind them those of its
+// right side where that is another one.  It is there twice: raw, in a ring that copy_async fills while earlier
+// stages are multiplied, and as acc_t, less a centre, in one of two buffers by turns.
 
 constexpr int EDGE = IS_INTEGER ? 4 : 32 / sizeof(acc_t);  // of a thread's entries, which stay in registers
-constexpr int SPAN = EDGE == 8 ? 1 : 2;                    // threads along the edge of a patch
+constexpr int SPAN = EDGE == 8 ? 1 : 2;                    // threads along the edge of a patch, at least
 constexpr int PATCH = SPAN * EDGE;
-constexpr int MOST_COLUMNS = 64;    // of a tile
-constexpr int STAGE_BYTES = 18432;  // of one side of a tile
-constexpr int MOST_STAGE_ROWS = 512;
-constexpr int EXTRA_ROWS = 2;  // that centring adds to a stage
+constexpr int MOST_COLUMNS = 64;     // of one side of a tile
+constexpr int SHARED_BYTES = 49152;  // of a block
+constexpr int STAGES = 2;            // on their way at once
+constexpr int BUFFERS = 2;
+constexpr int MOST_SLOTS = 4;  // chunks of a thread in a stage
+constexpr int EXTRA_ROWS = 2;  // that Chan's formula asks for
 constexpr int ROWS_PER_SUM = 256;
-constexpr int COLUMN_SLOTS = 128;
-constexpr int WEIGHT_LANES = 32;
-constexpr int DESCRIPTION_BYTES = 384;  // of a tile_t
+constexpr int DESCRIPTION_BYTES = 512;  // of a tile_t
 
 constexpr int THREADS = EDGE == 8 ? 128 : 256;
-constexpr int CHUNKS_IN_FLIGHT = (EDGE == 8 ? 8 : 4) * sizeof(scalar_t) / sizeof(acc_t);  // most stages at once
-constexpr int NUMBERS_IN_FLIGHT = EDGE == 8 ? 12 : 8;
+constexpr int WARP = 32;
+constexpr int PIECE = 16 / sizeof(acc_t);                       // numbers in 16 bytes of a buffer
+constexpr int PIECES = CHUNK * sizeof(acc_t) / sizeof(uint4);  // that a chunk of X or Y becomes there
+constexpr int NUMBERS_IN_FLIGHT = 8;  // where a number is too small to be copied behind a thread's back
+
+// Rows of a thread's entries that a flush brings to shared memory at once.
+constexpr int FLUSH_BYTES = 16384;
+constexpr int FLUSH_ROWS = FLUSH_BYTES / (THREADS * EDGE * int(sizeof(acc_t)));
+constexpr int STRIPS = FLUSH_ROWS < EDGE ? FLUSH_ROWS : EDGE;
 
 extern __shared__ uint4 shared_memory[];
 
 // ---- Layout -----------------------------------------------------------------------------------
 
-// Some columns of X or of Y on their way to columns `offset`, ... of a side.
+// Some columns of X or of Y on their way to columns `offset`, ... of a stage.
 struct source_t {
     index_t start, row_stride, column_stride;
-    int columns, offset, side;
+    int columns, offset;
     bool is_y;
     bool has_chunks;  // its rows are whole chunks, aligned here and there
 
@@ -51,7 +62,10 @@ struct problem_t {
         return (source.is_y ? Y : X) + (source.start + source.step(row, 0));
     }
 
-    __device__ real_t weight(index_t row) const { return real_part(weights[number * n + row]); }
+    // The real part of a weight, which comes first.
+    __device__ const real_t* weight(index_t row) const {
+        return reinterpret_cast<const real_t*>(weights + (number * n + row));
+    }
 };
 
 template <class Number>
@@ -59,57 +73,64 @@ inline __device__ Number* shared_at(int place) {
     return reinterpret_cast<Number*>(shared_memory + place);
 }
 
-// The columns of [X Y] that a tile takes along one axis, and what shared memory holds for them.  Places in
-// shared memory count 16 bytes: a pointer would take two registers and forget which memory it points to.
+// The columns of [X Y] that a tile takes along one axis; column `offset` of a stage is the first of them.
 struct side_t {
-    int first, columns;
-    int width, pitch;  // columns that there is room for, and from one staged row to the next
-    int lanes;         // in which the columns of a stage are summed
-    int mean_place, values_place;
+    int first, columns, offset;
 
-    // Of all rows so far.
-    __device__ wide_t* mean() const { return shared_at<wide_t>(mean_place); }
-
-    // The mean of all rows before the stage, and what the stage was moved by.
-    __device__ acc_t* centre() const { return reinterpret_cast<acc_t*>(mean() + width); }
-
-    __device__ acc_t* shift() const { return centre() + width; }
-
-    // Of the stage's columns, (lanes, columns).
-    __device__ wide_t* sums() const { return reinterpret_cast<wide_t*>(shift() + width); }
-
-    // (stage_rows + EXTRA_ROWS, pitch), less the centre and the shift.
-    __device__ acc_t* values() const { return shared_at<acc_t>(values_place); }
+    __device__ int chunks() const { return (columns + int(CHUNK) - 1) / int(CHUNK); }
 };
 
-// What a block computes.  It lies at the beginning of shared memory, because registers are scarce.
+// What a block computes.  It lies at the beginning of shared memory, because registers are scarce.  Places in
+// shared memory count 16 bytes: a pointer would take two registers and forget which memory it points to.
 struct tile_t {
-    side_t side[2];  // along the rows of the matrix and along its columns; alike on the diagonal of a joint one
+    side_t left, right;  // along the rows of the matrix and along its columns; alike on the diagonal of a joint one
     source_t source[4];
     int sources;
-    bool is_diagonal;
-    int stage_rows, rows_per_sum;
+    bool is_diagonal, has_numbers;  // the second where a source has no chunks
+
+    int columns, chunks;    // of a stage
+    int step, lanes;        // rows that the threads cover with a chunk each, and those of them in a stage
+    int raw_pitch, pitch;   // 16-byte pieces from one row to the next, in the ring and in a buffer
+    int stage_rows;
+    int stages_per_sum;
+
+    int span;           // threads along the edge of a patch
     int right_patches;  // patches from one row of them to the next
     int tasks, groups;  // threads for a row, and rows at a time
-    int weights_place, weight_sums_place;
+
+    int mean_place, centre_place, weights_place, extra_weights_place, extra_place, raw_place, buffer_place;
     index_t first_entry, entry_stride;  // where partials hold the tile
 
     // The block of rows that is summed now.
     index_t first_row;
     int rows;
-    double weight;  // of the rows so far, where they are centred
     wide_t* partials;
 
-    __device__ const side_t& left() const { return side[0]; }
+    // Of the columns of all rows that have been merged.
+    __device__ wide_t* mean() const { return shared_at<wide_t>(mean_place); }
 
-    __device__ const side_t& right() const { return side[1]; }
+    // What the rows of a run are relative to.
+    __device__ acc_t* centre() const { return shared_at<acc_t>(centre_place); }
 
-    __device__ int sides() const { return is_diagonal ? 1 : 2; }
+    // The rows of Chan's formula, and their weights.
+    __device__ acc_t* extra() const { return shared_at<acc_t>(extra_place); }
 
-    // Of the staged rows.
-    __device__ real_t* weights() const { return shared_at<real_t>(weights_place); }
+    __device__ real_t* extra_weights() const { return shared_at<real_t>(extra_weights_place); }
 
-    __device__ double* weight_sums() const { return shared_at<double>(weight_sums_place); }
+    // A stage's weights outlast its copy in the ring.
+    __device__ real_t* weights(int stage) const {
+        return shared_at<real_t>(weights_place) + stage % (STAGES + 1) * stage_rows;
+    }
+
+    __device__ uint4* raw(int stage) const {
+        return shared_memory + raw_place + stage % STAGES * (stage_rows * raw_pitch);
+    }
+
+    __device__ uint4* buffer(int stage) const {
+        return shared_memory + buffer_place + stage % BUFFERS * (stage_rows * pitch);
+    }
+
+    __device__ int rows_of(int stage) const { return int(smaller(stage_rows, rows - stage * stage_rows)); }
 };
 
 static_assert(sizeof(tile_t) <= DESCRIPTION_BYTES, "what a block computes has its place in shared memory");
@@ -122,10 +143,7 @@ inline __device__ int power_of_two_up_to(int limit) {
     return power;
 }
 
-// An odd number of 16-byte pieces: threads at the same column of neighbouring rows meet in no bank.
-inline __device__ int pitch_of(int width) {
-    return ((width * int(sizeof(acc_t)) + 15) / 16 | 1) * 16 / int(sizeof(acc_t));
-}
+inline __device__ int pieces(int bytes) { return (bytes + 15) / 16; }
 
 // How an axis of the matrix falls into tiles: even shares of whole patches, for each of which there is a thread.
 struct cut_t {
@@ -137,6 +155,10 @@ struct cut_t {
         width = ratio_up(ratio_up(columns, ratio_up(columns, most)), PATCH) * PATCH;
         tiles = ratio_up(columns, width);
     }
+
+    __device__ side_t side(int origin, int columns, int tile, int offset) const {
+        return {origin + tile * width, int(smaller(width, columns - tile * width)), offset};
+    }
 };
 
 inline __device__ int tile_pairs(const problem_t& problem) {
@@ -144,50 +166,72 @@ inline __device__ int tile_pairs(const problem_t& problem) {
     return problem.is_joint ? left.tiles * (left.tiles + 1) / 2 : left.tiles * right.tiles;
 }
 
-// Hands out shared memory by 16 bytes.
-struct allotment_t {
-    int next;
-
-    template <class Number>
-    __device__ int take(int count) {
-        const int taken = next;
-        next += (count * int(sizeof(Number)) + 15) / 16;
-        return taken;
-    }
-};
-
-inline __device__ side_t make_side(int origin, int columns, int width, int tile, allotment_t& memory) {
-    side_t side;
-    side.first = origin + tile * width;
-    side.columns = int(smaller(width, columns - tile * width));
-    side.width = width;
-    side.pitch = pitch_of(width);
-    side.lanes = power_of_two_up_to(COLUMN_SLOTS / width);
-    side.mean_place = memory.take<wide_t>(width);
-    memory.take<wide_t>(side.lanes * width);
-    memory.take<acc_t>(2 * width);
-    return side;
-}
-
 // The part of a side that lies in X, its first columns, or in Y, whose first is the p-th of [X Y].
-inline __device__ source_t make_source(const problem_t& problem, const side_t& side, int number, bool is_y) {
+inline __device__ source_t make_source(const problem_t& problem, const side_t& side, bool is_y) {
     const int of_x = int(larger(0, smaller(side.columns, problem.p - side.first)));
     const index_t problem_stride = is_y ? problem.y_problem_stride : problem.x_problem_stride;
     source_t source;
     source.row_stride = is_y ? problem.y_row_stride : problem.x_row_stride;
     source.column_stride = is_y ? problem.y_column_stride : problem.x_column_stride;
     source.columns = is_y ? side.columns - of_x : of_x;
-    source.offset = is_y ? of_x : 0;
-    source.side = number;
+    source.offset = side.offset + (is_y ? of_x : 0);
     source.is_y = is_y;
-    const int first_column = side.first + source.offset - (is_y ? problem.p : 0);
+    const int first_column = is_y ? side.first + of_x - problem.p : side.first;
     source.start = problem.number * problem_stride + source.step(0, first_column);
     source.has_chunks = source.column_stride == 1 && source.row_stride % CHUNK == 0 && source.columns % CHUNK == 0 &&
                         source.offset % CHUNK == 0 && is_aligned(address_of(problem.input(source, 0)));
     return source;
 }
 
-// The pair-th tile of a matrix, row by row; moment_geometry on the host counts tiles and bytes alike.
+inline __device__ void make_sources(const problem_t& problem, tile_t& tile) {
+    tile.sources = 0;
+    tile.has_numbers = false;
+    for (int part = 0; part < (tile.is_diagonal ? 2 : 4); ++part) {
+        const source_t source = make_source(problem, part < 2 ? tile.left : tile.right, part % 2);
+        if (source.columns == 0) continue;
+        tile.source[tile.sources++] = source;
+        tile.has_numbers = tile.has_numbers || !source.has_chunks;
+    }
+}
+
+inline __device__ int count_tasks(const tile_t& tile, int span) {
+    const int left = ratio_up(tile.left.columns, span * EDGE), right = ratio_up(tile.right.columns, span * EDGE);
+    return span * span * (tile.is_diagonal ? left * (left + 1) / 2 : left * right);
+}
+
+// Cuts the tile into patches.  Four threads share one where that leaves no more threads without work.
+inline __device__ void make_tasks(tile_t& tile) {
+    const int threads = int(blockDim.x), shared_tasks = count_tasks(tile, 2), own_tasks = count_tasks(tile, SPAN);
+    const bool are_whole = tile.left.columns % (2 * EDGE) == 0 && tile.right.columns % (2 * EDGE) == 0;
+    const bool is_shared =
+        are_whole && shared_tasks <= threads && divide(threads, shared_tasks) == divide(threads, own_tasks);
+    tile.span = is_shared ? 2 : SPAN;
+    tile.tasks = is_shared ? shared_tasks : own_tasks;
+    tile.right_patches = ratio_up(tile.right.columns, tile.span * EDGE);
+    tile.groups = divide(threads, tile.tasks);
+}
+
+// Shares out the memory of a block: to stages as many rows as it has room for, in whole rounds of the groups.
+inline __device__ void make_places(tile_t& tile) {
+    constexpr int REAL = sizeof(real_t), ACC = sizeof(acc_t), WIDE = sizeof(wide_t);
+        const int behind_last_row = pieces(2 * PATCH * ACC);  // read with its last strips, and of no use
+    tile.mean_place = DESCRIPTION_BYTES / 16;
+    tile.centre_place = tile.mean_place + pieces(tile.columns * WIDE);
+    tile.extra_weights_place = tile.centre_place + pieces(tile.columns * ACC);
+    tile.extra_place = tile.extra_weights_place + pieces(EXTRA_ROWS * REAL);
+    tile.raw_place = tile.extra_place + EXTRA_ROWS * tile.pitch + behind_last_row;
+
+    const int row_bytes = 16 * (STAGES * tile.raw_pitch + BUFFERS * tile.pitch) + (STAGES + 1) * REAL;
+    const int limit = divide(SHARED_BYTES - 16 * (tile.raw_place + behind_last_row + 1), row_bytes);
+    const int rows = int(smaller(limit, MOST_SLOTS * tile.step));
+    tile.stage_rows = rows < tile.groups ? rows : divide(rows, tile.groups) * tile.groups;
+    tile.lanes = int(smaller(tile.step, tile.stage_rows));
+    tile.stages_per_sum = int(larger(1, divide(ROWS_PER_SUM * tile.groups, tile.stage_rows)));
+    tile.weights_place = tile.raw_place + STAGES * tile.stage_rows * tile.raw_pitch;
+    tile.buffer_place = tile.weights_place + pieces((STAGES + 1) * tile.stage_rows * REAL);
+}
+
+// The pair-th tile of a matrix, row by row.
 inline __device__ void make_tile(const problem_t& problem, int pair, tile_t& tile) {
     const cut_t left(problem.left_columns()), right(problem.right_columns());
     int row = 0, column = pair;
@@ -199,36 +243,22 @@ inline __device__ void make_tile(const problem_t& problem, int pair, tile_t& til
         column -= row * right.tiles;
     }
     tile.is_diagonal = problem.is_joint && row == column;
-    const int limit = divide(STAGE_BYTES / int(sizeof(acc_t)), pitch_of(int(larger(left.width, right.width))));
-    tile.stage_rows = int(smaller(limit / 8 * 8, MOST_STAGE_ROWS));
-
-    allotment_t memory = {0};
-    memory.take<char>(DESCRIPTION_BYTES);
-    tile.weight_sums_place = memory.take<double>(WEIGHT_LANES);
-    tile.weights_place = memory.take<real_t>(tile.stage_rows + EXTRA_ROWS);
-    side_t& first = tile.side[0];
-    side_t& second = tile.side[1];
-    first = make_side(0, problem.left_columns(), left.width, row, memory);
-    second = first;
+    tile.left = left.side(0, problem.left_columns(), row, 0);
+    tile.right = tile.left;
     if (!tile.is_diagonal)
-        second = make_side(problem.is_joint ? 0 : problem.p, problem.right_columns(), right.width, column, memory);
-    first.values_place = memory.take<acc_t>((tile.stage_rows + EXTRA_ROWS) * first.pitch);
-    second.values_place = tile.is_diagonal ? first.values_place : memory.next;
-
-    tile.sources = 0;
-    for (int part = 0; part < 2 * tile.sides(); ++part) {
-        const source_t source = make_source(problem, tile.side[part / 2], part / 2, part % 2);
-        if (source.columns > 0) tile.source[tile.sources++] = source;
-    }
-
-    const int left_patches = ratio_up(first.columns, PATCH);
-    tile.right_patches = ratio_up(second.columns, PATCH);
-    const int patches = tile.is_diagonal ? left_patches * (left_patches + 1) / 2 : left_patches * tile.right_patches;
-    tile.tasks = SPAN * SPAN * patches;
-    tile.groups = divide(int(blockDim.x), tile.tasks);
-    tile.rows_per_sum = int(larger(1, divide(ROWS_PER_SUM * tile.groups, tile.stage_rows))) * tile.stage_rows;
+        tile.right = right.side(problem.is_joint ? 0 : problem.p, problem.right_columns(), column,
+                                tile.left.chunks() * int(CHUNK));
+    make_sources(problem, tile);
+    tile.chunks = tile.left.chunks() + (tile.is_diagonal ? 0 : tile.right.chunks());
+    tile.columns = tile.chunks * int(CHUNK);
+    tile.step = divide(int(blockDim.x), tile.chunks);
+    // An odd pitch: threads at the same column of neighbouring rows meet in no bank.
+    tile.raw_pitch = tile.chunks > 2 ? tile.chunks | 1 : tile.chunks;
+    tile.pitch = tile.chunks * PIECES | 1;
+    make_tasks(tile);
+    make_places(tile);
     tile.entry_stride = problem.right_columns();
-    tile.first_entry = 1 + problem.p + problem.q + first.first * tile.entry_stride + column * right.width;
+    tile.first_entry = 1 + problem.p + problem.q + tile.left.first * tile.entry_stride + column * right.width;
 }
 
 // The number of a patch among those of a tile: row by row, on the diagonal from the diagonal on.
@@ -242,86 +272,189 @@ struct entries_t {
     int row, column;
 
     __device__ entries_t(const tile_t& tile, int task) {
-        const int patch = task / (SPAN * SPAN), corner = task % (SPAN * SPAN);
-        int above = tile.is_diagonal ? 0 : patch / tile.right_patches;
+        const int span = tile.span, shift = span - 1;  // span is 1 or 2
+        const int patch = task >> 2 * shift, corner = task & (span * span - 1);
+        int above = tile.is_diagonal ? 0 : divide(patch, tile.right_patches);
         while (tile.is_diagonal && patch_number(tile, above + 1, above + 1) <= patch) ++above;
-        row = above * PATCH + corner / SPAN * EDGE;
-        column = (patch - patch_number(tile, above, 0)) * PATCH + corner % SPAN * EDGE;
+        row = (above * span + (corner >> shift)) * EDGE;
+        column = ((patch - patch_number(tile, above, 0)) * span + (corner & shift)) * EDGE;
     }
 };
 
-// ---- Stage ------------------------------------------------------------------------------------
+// ---- Copy -------------------------------------------------------------------------------------
 
-// A chunk of X or Y in the summing type.
-struct alignas(16) staged_t {
-    acc_t values[CHUNK];
+// A thread's part of every stage: a chunk of a row, and of every `step`-th row after it.
+struct feeder_t {
+    int lane, chunk;
+    int source;  // of the tile, or -1 where the chunk is not copied whole
+
+    __device__ explicit feeder_t(const tile_t& tile) : source(-1) {
+        lane = divide(int(threadIdx.x), tile.chunks);
+        chunk = int(threadIdx.x) - lane * tile.chunks;
+        for (int number = 0; number < tile.sources; ++number) {
+            const source_t& candidate = tile.source[number];
+            const int column = first_column() - candidate.offset;
+            if (candidate.has_chunks && 0 <= column && column < candidate.columns) source = number;
+        }
+    }
+
+    __device__ int first_column() const { return chunk * int(CHUNK); }
 };
 
-// A thread keeps to its columns, and takes every `step`-th row of them.
-inline __device__ void stage_by_chunks(side_t side, const source_t& source, input_pointer next, int rows) {
-    const int across = divide(source.columns, int(CHUNK)), step = divide(int(blockDim.x), across);
-    const int first = divide(int(threadIdx.x), across), column = (int(threadIdx.x) - first * across) * int(CHUNK);
-    if (first >= step) return;
-    const staged_t centre = *reinterpret_cast<const staged_t*>(side.centre() + source.offset + column);
-    acc_t* destination = side.values() + first * side.pitch + source.offset + column;
+inline __device__ void copy_chunks(const problem_t& problem, const tile_t& tile, const feeder_t& own, int stage,
+                                   int rows) {
+    if (own.source < 0 || own.lane >= tile.lanes) return;
+    const source_t& source = tile.source[own.source];
+    const index_t row = tile.first_row + stage * tile.stage_rows + own.lane;
+    const int step = tile.step, raw_step = step * tile.raw_pitch;
     const index_t source_step = step * source.row_stride;
-    next = next + (first * source.row_stride + column);
-    for (int row = first; row < rows; row += CHUNKS_IN_FLIGHT * step) {
-        chunk_t loaded[CHUNKS_IN_FLIGHT] = {};  // all are asked for before the first is needed
+    input_pointer next = problem.input(source, row) + (own.first_column() - source.offset);
+    uint4* destination = tile.raw(stage) + own.lane * tile.raw_pitch + own.chunk;
 #pragma unroll
-        for (int k = 0; k < CHUNKS_IN_FLIGHT; ++k) {
-            if (row + k * step < rows) loaded[k] = load_chunk(next);
-            next = next + source_step;
+    for (int slot = 0; slot < MOST_SLOTS; ++slot, next = next + source_step)
+        if (own.lane + slot * step < rows) copy_async(destination + slot * raw_step, reading(next, CHUNK));
+}
+
+template <class Number>
+inline __device__ void copy_number(Number* shared, const Number* global) {
+    if constexpr (sizeof(Number) == 4 || sizeof(Number) == 8)
+        copy_async_scalar(shared, global);
+    else
+        *shared = *global;
+}
+
+// Its parts: the whole may be aligned like one of them.
+template <class Real>
+inline __device__ void copy_number(complex_t<Real>* shared, const complex_t<Real>* global) {
+    copy_async_scalar(&shared->real, &global->real);
+    copy_async_scalar(&shared->imag, &global->imag);
+}
+
+// Copies `count` numbers, so many apart; those that are small are all asked for before the first is needed.
+inline __device__ void copy_run(scalar_t* shared, int shared_step, input_pointer next, index_t step, int count) {
+    if constexpr (sizeof(scalar_t) < 4) {
+        for (int i = 0; i < count; i += NUMBERS_IN_FLIGHT) {
+            scalar_t loaded[NUMBERS_IN_FLIGHT] = {};
+#pragma unroll
+            for (int k = 0; k < NUMBERS_IN_FLIGHT; ++k, next = next + step)
+                if (i + k < count) loaded[k] = load(next);
+#pragma unroll
+            for (int k = 0; k < NUMBERS_IN_FLIGHT; ++k, shared += shared_step)
+                if (i + k < count) *shared = loaded[k];
         }
-#pragma unroll
-        for (int k = 0; k < CHUNKS_IN_FLIGHT; ++k) {
-            staged_t staged;
-#pragma unroll
-            for (int v = 0; v < CHUNK; ++v) staged.values[v] = subtract(to_sum(loaded[k].values[v]), centre.values[v]);
-            if (row + k * step < rows) *reinterpret_cast<staged_t*>(destination) = staged;
-            destination += step * side.pitch;
-        }
+    } else {
+#pragma unroll 4
+        for (int i = 0; i < count; ++i, next = next + step, shared += shared_step)
+            copy_number(shared, reading(next, 1));
     }
 }
 
 // Neighbouring threads run along whichever axis has the smaller stride.
-inline __device__ void stage_by_numbers(side_t side, const source_t& source, input_pointer start, int rows) {
+inline __device__ void copy_numbers(const problem_t& problem, const tile_t& tile, const source_t& source, int stage,
+                                    int rows) {
     const bool along_rows = llabs(source.row_stride) < llabs(source.column_stride);
+    const int row_pitch = tile.raw_pitch * int(CHUNK);
     const int fast_count = along_rows ? rows : source.columns, slow_count = along_rows ? source.columns : rows;
+    const int fast_pitch = along_rows ? row_pitch : 1, slow_pitch = along_rows ? 1 : row_pitch;
+    const index_t fast_stride = along_rows ? source.row_stride : source.column_stride;
+    const index_t slow_stride = along_rows ? source.column_stride : source.row_stride;
     const int across = int(smaller(fast_count, blockDim.x)), step = divide(int(blockDim.x), across);
-    const int first = divide(int(threadIdx.x), across);
-    if (first >= step) return;
-    for (int fast = int(threadIdx.x) - first * across; fast < fast_count; fast += across)
-        for (int slow = first; slow < slow_count; slow += NUMBERS_IN_FLIGHT * step) {
-            scalar_t loaded[NUMBERS_IN_FLIGHT] = {};
-#pragma unroll
-            for (int k = 0; k < NUMBERS_IN_FLIGHT; ++k) {
-                const int at = slow + k * step;
-                if (at < slow_count)
-                    loaded[k] = load(start + (along_rows ? source.step(fast, at) : source.step(at, fast)));
-            }
-#pragma unroll
-            for (int k = 0; k < NUMBERS_IN_FLIGHT; ++k) {
-                const int at = slow + k * step;
-                const int row = along_rows ? fast : at, column = source.offset + (along_rows ? at : fast);
-                if (at < slow_count)
-                    side.values()[row * side.pitch + column] = subtract(to_sum(loaded[k]), side.centre()[column]);
-            }
-        }
+    const int slow = divide(int(threadIdx.x), across);
+    if (slow >= step || slow >= slow_count) return;
+    const input_pointer start = problem.input(source, tile.first_row + stage * tile.stage_rows);
+    scalar_t* destination = reinterpret_cast<scalar_t*>(tile.raw(stage)) + source.offset;
+    for (int fast = int(threadIdx.x) - slow * across; fast < fast_count; fast += across)
+        copy_run(destination + fast * fast_pitch + slow * slow_pitch, step * slow_pitch,
+                 start + (fast * fast_stride + slow * slow_stride), step * slow_stride,
+                 ratio_up(slow_count - slow, step));
 }
 
-inline __device__ void stage(const problem_t& problem, const tile_t& tile, index_t first_row, int rows) {
-    if (problem.has_weight)
-        for (int row = threadIdx.x; row < rows; row += blockDim.x)
-            tile.weights()[row] = problem.weight(first_row + row);
-#pragma unroll 1
-    for (int number = 0; number < tile.sources; ++number) {
-        const source_t& source = tile.source[number];
-        const input_pointer start = problem.input(source, first_row);
-        if (source.has_chunks)
-            stage_by_chunks(tile.side[source.side], source, start, rows);
-        else
-            stage_by_numbers(tile.side[source.side], source, start, rows);
+// Sends a stage on its way to the ring, if the block of rows has one of that number.
+inline __device__ void copy_stage(const problem_t& problem, const tile_t& tile, const feeder_t& own, int stage) {
+    const int rows = tile.rows_of(stage);
+    if (rows > 0) {
+        copy_chunks(problem, tile, own, stage, rows);
+        for (int number = 0; tile.has_numbers && number < tile.sources; ++number)
+            if (!tile.source[number].has_chunks) copy_numbers(problem, tile, tile.source[number], stage, rows);
+        const index_t first_row = tile.first_row + stage * tile.stage_rows;
+        for (int row = threadIdx.x; problem.has_weight && row < rows; row += blockDim.x)
+            copy_number(tile.weights(stage) + row, problem.weight(first_row + row));
     }
-    __syncthreads();
+    commit_copies();
+}
+
+// ---- Convert ----------------------------------------------------------------------------------
+
+// A chunk of X or Y in the summing type.  It is stored by whole pieces only where the compiler sees from the
+// address that it counts 16 bytes: as numbers one by one it would meet four times as many banks.
+union staged_t {
+    uint4 pieces[PIECES];
+    acc_t values[CHUNK];
+
+    __device__ void load(const uint4* place) {
+#pragma unroll
+        for (int i = 0; i < PIECES; ++i) pieces[i] = place[i];
+    }
+
+    __device__ void store(uint4* place) const {
+#pragma unroll
+        for (int i = 0; i < PIECES; ++i) place[i] = pieces[i];
+    }
+};
+
+inline __device__ staged_t raw_chunk(const uint4* place) {
+    chunk_t chunk;
+    chunk.bits = *place;
+    staged_t converted;
+#pragma unroll
+    for (int v = 0; v < CHUNK; ++v) converted.values[v] = to_sum(chunk.values[v]);
+    return converted;
+}
+
+// Sums of a thread's columns over the stages of a run.
+struct column_sums_t {
+    wide_t values[CHUNK];
+
+    __device__ void add_stage(const staged_t& sums) {
+#pragma unroll
+        for (int v = 0; v < CHUNK; ++v) values[v] = add(values[v], widened(sums.values[v]));
+    }
+};
+
+// Brings a thread's chunks of a stage, which have arrived, to its buffer: where they are centred, less the
+// centre, and their weighted sum is added to `sums`.
+template <bool IS_CENTRED, bool HAS_WEIGHT>
+inline __device__ void convert(const tile_t& tile, const feeder_t& own, int stage, int rows, column_sums_t& sums) {
+    if (own.lane >= tile.lanes) return;
+    staged_t centre = {}, stage_sums = {};
+    if (IS_CENTRED) centre.load(shared_memory + tile.centre_place + own.chunk * PIECES);
+    const int step = tile.step, raw_step = step * tile.raw_pitch, buffer_step = step * tile.pitch;
+    const uint4* source = tile.raw(stage) + own.lane * tile.raw_pitch + own.chunk;
+    uint4* destination = tile.buffer(stage) + own.lane * tile.pitch + own.chunk * PIECES;
+#pragma unroll
+    for (int slot = 0; slot < MOST_SLOTS; ++slot) {
+        const int row = own.lane + slot * step;
+        if (row < rows) {
+            staged_t chunk = raw_chunk(source + slot * raw_step);
+#pragma unroll
+            for (int v = 0; IS_CENTRED && v < CHUNK; ++v) {
+                acc_t& value = chunk.values[v];
+                value = subtract(value, centre.values[v]);
+                acc_t& sum = stage_sums.values[v];
+                sum = add(sum, HAS_WEIGHT ? scaled(tile.weights(stage)[row], value) : value);
+            }
+            chunk.store(destination + slot * buffer_step);
+        }
+    }
+    if (IS_CENTRED) sums.add_stage(stage_sums);
+}
+
+inline __device__ void convert_stage(const problem_t& problem, const tile_t& tile, const feeder_t& own, int stage,
+                                     int rows, column_sums_t& sums) {
+    if (!problem.is_centred)
+        convert<false, false>(tile, own, stage, rows, sums);
+    else if (problem.has_weight)
+        convert<true, true>(tile, own, stage, rows, sums);
+    else
+        convert<true, false>(tile, own, stage, rows, sums);
 }

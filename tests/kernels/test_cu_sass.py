@@ -4,6 +4,7 @@ It needs no GPU.  PTX would not do: registers, spills and the width of accesses 
 """
 
 import re
+import shutil
 import subprocess
 from collections import Counter
 from functools import cache
@@ -36,7 +37,10 @@ def cubin(source, architecture):
 
 
 def disassembler():
-    """Path of nvdisasm, out of the package that brings it."""
+    """Path of nvdisasm: of the CUDA toolkit, or out of the package that brings it."""
+    installed = shutil.which("nvdisasm")
+    if installed is not None:
+        return installed
     (found,) = (file for file in files("nvidia-cuda-nvdisasm") if file.stem == "nvdisasm")
     return found.locate()
 

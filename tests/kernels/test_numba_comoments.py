@@ -47,9 +47,8 @@ def short_stages(is_one_block):
         patch.setattr(moments, "FEWEST_ROWS", 10**9 if is_one_block else 1)
         if not REAL_GPU:
             tiles, comoments = map(importlib.import_module, KERNELS)
-            for module in (moments, tiles):
-                patch.setattr(module, "STAGE_BYTES", 1200)
-                patch.setattr(module, "MOST_STAGE_ROWS", 8)
+            patch.setattr(tiles, "STAGE_BYTES", 1200)
+            patch.setattr(tiles, "MOST_STAGE_ROWS", 8)
             for module in (tiles, comoments):
                 patch.setattr(module, "ROWS_PER_SUM", 4)
         yield
@@ -261,3 +260,32 @@ def test_columns_first_and_repeated_problems_are_read_in_place():
     np.testing.assert_array_equal(host(repeated), X[[0, 0]])
     co_moments(columns_first, repeated)
     gram(repeated, columns_first)
+
+
+# --- Geometry --------------------------------------------------------------------------------------
+
+
+def in_pieces(*sizes):
+    """Bytes that arrays of these take, each by whole pieces of 16."""
+    return sum(-(-size // 16) * 16 for size in sizes)
+
+
+def shared_bytes(columns, dtype, threads):
+    """Bytes that a block keeps of two sides of so many columns."""
+    tiles = importlib.import_module(KERNELS[0])
+    width, _ = moments.tile_width(columns, dtype, threads)
+    item, wide = dtype.itemsize, moments.wide_dtype(dtype).itemsize
+    lanes = 2 ** int(np.log2(tiles.COLUMN_SLOTS // width))
+    pitch = in_pieces(width * item) // 16 | 1
+    rows = tiles.EXTRA_ROWS + min(tiles.STAGE_BYTES // (16 * pitch) // 8 * 8, tiles.MOST_STAGE_ROWS)
+    side = in_pieces(width * wide, lanes * width * wide, 2 * width * item, rows * 16 * pitch)
+    return in_pieces(tiles.WEIGHT_LANES * 8, rows * item) + 2 * side
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS[1:], *COMPLEX, *INTEGERS], ids=str)
+def test_stages_fit_into_the_shared_memory_of_a_block(dtype):
+    dtype = np.dtype(dtype)
+    threads = moments.threads_of_a_tile(dtype, 256)
+    for columns in (1, 3, 8, 13, 33, 64, 100):
+        assert shared_bytes(columns, dtype, threads) <= moments.SHARED_BYTES
+    assert threads * moments.edge(dtype) * dtype.itemsize <= moments.SHARED_BYTES // 2

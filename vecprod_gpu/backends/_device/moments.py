@@ -8,31 +8,19 @@ import numpy as np
 
 from vecprod_gpu._layout import size
 
-from .launcher import MAX_BLOCKS_PER_PROBLEM, Launcher, int64, strides_of, with_whole_strides
+from .launcher import Launcher, int64, strides_of, with_whole_strides
 
 MOST_COLUMNS = 64
 """The most columns of one side of a tile of the matrix."""
 
-STAGE_BYTES = 18432
-"""Bytes of one side of a stage: rows that a block of threads loads at once, as they are padded."""
+SHARED_BYTES = 49152
+"""Shared memory of a block, which its stages fill: what every kernel may have without asking."""
 
-MOST_STAGE_ROWS = 512
-"""The most rows of a stage, however narrow."""
-
-EXTRA_ROWS = 2
-"""Rows that centring adds to a stage."""
-
-COLUMN_SLOTS = 128
-"""Sums of columns that are taken side by side, in as many lanes as come to that."""
-
-WEIGHT_LANES = 32
-"""Lanes that the weights of a stage are summed in."""
-
-DESCRIPTION_BYTES = 384
-"""Shared memory in which a block keeps what it computes."""
-
-FINISH_LANES = 16
+FINISH_LANES = 64
 """Threads that share an entry of the matrix when the blocks of rows are merged."""
+
+MOST_BLOCKS = 1584
+"""Blocks of threads for a problem of many rows: whole waves of 2, 3 or 4 on each of 132 multiprocessors."""
 
 PARTIALS_SHARE = 64
 """A block of rows aims at this many times the bytes of its partial sums, ..."""
@@ -43,11 +31,14 @@ ROWS_ENOUGH = 4096
 BLOCK_BYTES = 65536
 """Bytes of rows that a block has in any case, so that its beginning and its end weigh little."""
 
-BLOCKS_TO_FILL = 528
-"""Blocks of threads that fill a GPU of 132 multiprocessors twice; then a block may have fewer rows, ..."""
+BLOCKS_TO_FILL = 792
+"""Half as many blocks still fill the GPU in whole waves; then a block may have fewer rows, ..."""
 
 FEWEST_ROWS = 256
 """... but not fewer than these."""
+
+ROWS_OF_A_WARP = 32
+"""Blocks of rows are multiples of this."""
 
 
 def gram(launcher: Launcher, X: Any, Y: Any | None, weights: Any | None, out: Any) -> None:
@@ -106,7 +97,7 @@ def _launch(
         (problems * cut.tiles, min(blocks, launcher.max_blocks)),
         threads,
         (*arrays, *int64(*sizes, is_joint, is_centred, weights is not None)),
-        cut.shared_bytes,
+        SHARED_BYTES,
     )
 
     arrays = (partials, partials if total is None else total, out if means is None else means, out)
@@ -132,27 +123,21 @@ class MomentGeometry:
     tiles : int
         Tiles of the matrix, each with blocks of threads of its own; of a joint matrix those that meet
         the upper triangle.
-    rows_per_stage : int
-        Rows that a block brings to shared memory at once.
     rows_per_block : int
-        Rows behind one set of partial sums; a multiple of rows_per_stage.
+        Rows behind one set of partial sums.
     blocks_per_problem : int
         ``ceil(n / rows_per_block)``.
     entries : int
         Entries of the matrix.
     partials_width : int
         Numbers in one set of partial sums.
-    shared_bytes : int
-        Dynamic shared memory of a block.
     """
 
     tiles: int
-    rows_per_stage: int
     rows_per_block: int
     blocks_per_problem: int
     entries: int
     partials_width: int
-    shared_bytes: int
 
 
 def moment_geometry(
@@ -162,52 +147,33 @@ def moment_geometry(
 
     Examples
     --------
-    >>> cut = moment_geometry(1_000_000, 32, 0, True, 4, np.dtype(np.float32), 128)
-    >>> cut.tiles, cut.rows_per_stage, cut.rows_per_block, cut.blocks_per_problem
-    (1, 128, 1920, 521)
+    >>> cut = moment_geometry(100_000_000, 32, 0, True, 4, np.dtype(np.float32), 128)
+    >>> cut.tiles, cut.rows_per_block, cut.blocks_per_problem
+    (1, 63136, 1584)
     """
     left, right = (p + q, p + q) if is_joint else (p, q)
-    left_width, left_tiles = tile_width(left, sum_dtype, threads)
-    right_width, right_tiles = tile_width(right, sum_dtype, threads)
+    _, left_tiles = tile_width(left, sum_dtype, threads)
+    _, right_tiles = tile_width(right, sum_dtype, threads)
     tiles = left_tiles * (left_tiles + 1) // 2 if is_joint else left_tiles * right_tiles
-    widths = (left_width,) if is_joint and left_tiles == 1 else (left_width, right_width)
-
-    rows_per_stage = stage_rows(max(widths), sum_dtype)
     summed = left * (left + 1) // 2 if is_joint else left * right
     rows = _rows_of_a_block(n, tiles, (p + q) * stored_itemsize, summed * wide_dtype(sum_dtype).itemsize)
-    rows_per_block = -(-min(rows, n) // rows_per_stage) * rows_per_stage
+    rows_per_block = -(-min(rows, n) // ROWS_OF_A_WARP) * ROWS_OF_A_WARP
     return MomentGeometry(
         tiles,
-        rows_per_stage,
         rows_per_block,
         -(-n // rows_per_block),
         left * right,
         1 + p + q + left * right,
-        _shared_bytes(widths, rows_per_stage, sum_dtype, threads),
     )
 
 
 def _rows_of_a_block(n: int, tiles: int, row_bytes: int, partials_bytes: int) -> int:
     """Rows that are worth a set of partial sums, but fewer where blocks would not fill a GPU."""
-    rows_for_few_blocks = -(-n * tiles // MAX_BLOCKS_PER_PROBLEM)
+    rows_for_few_blocks = -(-n * tiles // MOST_BLOCKS)
     rows_for_small_partials = min(PARTIALS_SHARE * partials_bytes // row_bytes, ROWS_ENOUGH)
     rows_worth_a_block = max(rows_for_small_partials, BLOCK_BYTES // row_bytes)
     rows_to_fill = max(FEWEST_ROWS, -(-n * tiles // BLOCKS_TO_FILL))
     return max(rows_for_few_blocks, min(rows_worth_a_block, rows_to_fill), 1)
-
-
-def _shared_bytes(widths: tuple[int, ...], rows: int, sum_dtype: np.dtype[Any], threads: int) -> int:
-    """Shared memory by the rule of the kernels: 16-byte pieces, and sums in the place of staged rows."""
-    itemsize, wide = sum_dtype.itemsize, wide_dtype(sum_dtype).itemsize
-    small = [DESCRIPTION_BYTES, WEIGHT_LANES * 8, (rows + EXTRA_ROWS) * itemsize]
-    for width in widths:
-        small += [width * wide, column_lanes(width) * width * wide, 2 * width * itemsize]
-    stage = [(rows + EXTRA_ROWS) * pitch(width, sum_dtype) * itemsize for width in widths]
-    return _in_pieces(small) + max(_in_pieces(stage), threads * edge(sum_dtype) * itemsize)
-
-
-def _in_pieces(sizes: list[int]) -> int:
-    return sum(-(-count // 16) * 16 for count in sizes)
 
 
 def wide_dtype(sum_dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -254,23 +220,3 @@ def tile_width(columns: int, sum_dtype: np.dtype[Any], threads: int) -> tuple[in
     share = -(-columns // -(-columns // most))
     width = -(-share // patch) * patch
     return width, -(-columns // width)
-
-
-def pitch(width: int, sum_dtype: np.dtype[Any]) -> int:
-    """Elements from one staged row to the next: an odd number of 16-byte pieces.
-
-    Threads that read the same columns of neighbouring rows then meet in no bank of shared memory.
-    """
-    return (-(-width * sum_dtype.itemsize // 16) | 1) * 16 // sum_dtype.itemsize
-
-
-def stage_rows(width: int, sum_dtype: np.dtype[Any]) -> int:
-    """Rows of a stage of tiles that are `width` columns wide."""
-    row_bytes = pitch(width, sum_dtype) * sum_dtype.itemsize
-    return min(STAGE_BYTES // row_bytes // 8 * 8, MOST_STAGE_ROWS)
-
-
-def column_lanes(width: int) -> int:
-    """Lanes that the columns of a tile are summed in: a power of two."""
-    limit = COLUMN_SLOTS // width
-    return 1 << (limit.bit_length() - 1)
