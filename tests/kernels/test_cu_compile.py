@@ -79,7 +79,7 @@ def compiled(source, *options):
 def test_kernels_compile_without_spills(file, architecture, record_property):
     # Every pair for the oldest and the newest; half and single precision for those between.
     pairs = type_pairs(file)[: None if architecture in (ARCHITECTURES[0], ARCHITECTURES[-1]) else 2]
-    for pair, source in ((pair, text) for pair in pairs for text in sources(file, *pair)):
+    for pair, source in ((types, text) for types in pairs for text in sources(file, *types)):
         _, log = compiled(source, f"-arch=sm_{architecture}", "--ptxas-options=-v")
         kernels = re.findall(r"Compiling entry function '(\w+)'", log)
         registers = [int(count) for count in re.findall(r"Used (\d+) registers", log)]
