@@ -52,7 +52,8 @@ c of ``vector_angle`` and ``parallelogram_area``.  ``alpha`` and ``beta`` are ``
 ``l2``, ``learning_rate``, ``scale`` and ``dy`` are double.
 
 ``partials`` of ``linreg`` is double, ``(problems, blocks_per_problem, d * k + k + 1)``: the sums of
-``x * s * r``, of ``s * r**2`` and of ``s`` over one block of rows.
+``x * s * r``, of ``s * r**2`` and of ``s`` over one block of rows.  ``linreg_lane_partials`` writes them
+for rows that registers hold; it is compiled for a shape, as Numba cannot, and so has no twin.
 
 ``faces`` holds int64 where ``is_wide``, else int32.  ``first_bad``, one int64, comes in as
 ``face_count`` and leaves as the smallest number of a face with an index out of range, if there is one.
