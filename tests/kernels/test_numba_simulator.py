@@ -7,6 +7,7 @@ integers, and of float16 products, are exact.
 import importlib
 import importlib.util
 import os
+import pkgutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from vecprod_gpu import kernels
 from vecprod_gpu.backends import _windows, numba_cuda
 from vecprod_gpu.backends._device import linreg as launches
 from vecprod_gpu.errors import DTypeError
@@ -35,7 +37,12 @@ def simulator():
 
 
 def replace_kernels(file, monkeypatch, right, wrong):
-    """Let the backend find the kernels of `file` with one thing in their source replaced."""
+    """Let the backend find the kernels of `file` with one thing in their source replaced.
+
+    All kernels are imported first: one that is imported meanwhile would keep what replaces another.
+    """
+    for each in pkgutil.iter_modules(kernels.__path__):
+        importlib.import_module(f"vecprod_gpu.kernels.{each.name}")
     name = f"vecprod_gpu.kernels.{file}"
     original = importlib.import_module(name)
     source = Path(original.__file__).read_text()
