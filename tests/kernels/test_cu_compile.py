@@ -28,7 +28,7 @@ FILES = {
 """An operation that takes all types of a file."""
 
 MOST_SPILLED = 96
-"""Bytes of a stack frame, or of loads or stores of it, where numbers are widened: NVRTC 13.0 needs some."""
+"""Bytes of a stack frame, or of loads or stores of it, where numbers are widened, or rows are registers: some NVRTC need them."""
 
 LANE_SHAPES = ((64, 1, False), (4096, 1, True), (300, 1, False), (64, 8, False), (3, 5, True))
 """Columns, models and whether there is an offset, for which rows in registers are compiled."""
@@ -85,7 +85,7 @@ def test_kernels_compile_without_spills(file, architecture, record_property):
         registers = [int(count) for count in re.findall(r"Used (\d+) registers", log)]
         memory = re.findall(r"(\d+) bytes (stack frame|spill stores|spill loads)", log)
         assert len(kernels) == len(registers) == len(memory) / 3
-        most = 0 if pair[0] == pair[1] else MOST_SPILLED
+        most = 0 if pair[0] == pair[1] and file != "linreg_lanes" else MOST_SPILLED
         assert all(int(count) <= most for count, _ in memory), f"{source[:300]}\nsm_{architecture}:\n{log}"
         assert max(registers) <= 65536 // (256 * BLOCKS_AT_ONCE.get(file, 2)), "blocks share 65536 registers"
         record_property(file, dict(zip(kernels, registers, strict=True)))
