@@ -27,8 +27,9 @@ FILES = {
 }
 """An operation that takes all types of a file."""
 
-MOST_SPILLED = 96
-"""Bytes of a stack frame, or of loads or stores of it, where numbers are widened, or rows are registers: some NVRTC need them."""
+LANES_MAY_SPILL = 96
+"""Bytes of a stack frame, or of loads or stores of it, for rows in registers that are widened, or copied
+without asynchronous copies (7.5): what fits is an estimate there."""
 
 LANE_SHAPES = ((64, 1, False), (4096, 1, True), (300, 1, False), (64, 8, False), (3, 5, True))
 """Columns, models and whether there is an offset, for which rows in registers are compiled."""
@@ -74,21 +75,29 @@ def compiled(source, *options):
     return ptx.decode(), log.decode()
 
 
+def resources(source, architecture):
+    """Registers of each kernel, and the bytes of stack frames and of spills, as the assembler reports them."""
+    _, log = compiled(source, f"-arch=sm_{architecture}", "--ptxas-options=-v")
+    kernels = re.findall(r"Compiling entry function '(\w+)'", log)
+    registers = [int(count) for count in re.findall(r"Used (\d+) registers", log)]
+    memory = re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", log)
+    assert len(kernels) == len(registers) == len(memory) / 3
+    return dict(zip(kernels, registers, strict=True)), [int(count) for count in memory]
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("file", _compile.FILES)
 def test_kernels_compile_without_spills(file, architecture, record_property):
     # Every pair for the oldest and the newest; half and single precision for those between.
     pairs = type_pairs(file)[: None if architecture in (ARCHITECTURES[0], ARCHITECTURES[-1]) else 2]
-    for pair, source in ((types, text) for types in pairs for text in sources(file, *types)):
-        _, log = compiled(source, f"-arch=sm_{architecture}", "--ptxas-options=-v")
-        kernels = re.findall(r"Compiling entry function '(\w+)'", log)
-        registers = [int(count) for count in re.findall(r"Used (\d+) registers", log)]
-        memory = re.findall(r"(\d+) bytes (stack frame|spill stores|spill loads)", log)
-        assert len(kernels) == len(registers) == len(memory) / 3
-        most = 0 if pair[0] == pair[1] and file != "linreg_lanes" else MOST_SPILLED
-        assert all(int(count) <= most for count, _ in memory), f"{source[:300]}\nsm_{architecture}:\n{log}"
-        assert max(registers) <= 65536 // (256 * BLOCKS_AT_ONCE.get(file, 2)), "blocks share 65536 registers"
-        record_property(file, dict(zip(kernels, registers, strict=True)))
+    for stored, summed in pairs:
+        may_spill = file == "linreg_lanes" and (stored != summed or architecture == 75)
+        for source in sources(file, stored, summed):
+            registers, spilled = resources(source, architecture)
+            assert max(spilled) <= (LANES_MAY_SPILL if may_spill else 0), f"{stored}, {source[:300]}"
+            most = 65536 // (256 * BLOCKS_AT_ONCE.get(file, 2))
+            assert max(registers.values()) <= most, "blocks share 65536 registers"
+            record_property(f"{file} {stored}", registers)
 
 
 def instructions(source):

@@ -107,11 +107,11 @@ def registers(
 ) -> int:
     """Registers for a thread's numbers: coefficients and sums, offsets, rows, dot products, targets.
 
-    Measured: beyond `MOST_REGISTERS` NVRTC 13 spills some, for one type or architecture or another.
+    An estimate: of what `MOST_REGISTERS` lets through NVRTC 13 spills a few, where numbers are widened most.
     """
     columns = lane_chunks * CHUNK_BYTES // stored_itemsize
     rows_at_once = min(rows_of_a_group(lane_chunks), MOST_VALUES // models)
-    values = rows_at_once * models + owned_values(models, lanes, lane_chunks)
+    values = rows_at_once * models + 2 * owned_values(models, lanes, lane_chunks)  # targets have addresses
     return (columns * (2 * models + is_centred + rows_at_once) + values) * sum_itemsize // 4
 
 
