@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from .runner import Runner
@@ -65,10 +66,6 @@ class WallClock:
         """Count how many rounds fill a turn, once the result has been looked at."""
         rounds: list[int] = []
 
-        def replay() -> Any:
-            runner.poison()
-            return runner.call()
-
         def turn() -> float:
             # A round that is not timed comes first: it pays for what the runner before left in the caches,
             # where tens of megabytes may still have to be written back.
@@ -80,7 +77,7 @@ class WallClock:
                 self._round(runner)
             return (time.perf_counter() - started) / rounds[0] / len(runner.calls) / runner.share
 
-        return Timer("wall", turn, replay)
+        return Timer("wall", turn, partial(_call_once, runner))
 
     def _round(self, runner: Runner) -> None:
         for call in runner.calls:
@@ -106,10 +103,6 @@ class CallClock:
     def timer(self, runner: Runner) -> Timer:
         """Nothing has to be counted."""
 
-        def replay() -> Any:
-            runner.poison()
-            return runner.call()
-
         def turn() -> float:
             for _ in range(self.calls // 8):
                 runner.call()
@@ -122,7 +115,7 @@ class CallClock:
             self.wait()
             return seconds / self.calls / runner.share
 
-        return Timer("call", turn, replay)
+        return Timer("call", turn, partial(_call_once, runner))
 
 
 class ReportedClock:
@@ -195,6 +188,11 @@ class KernelClock:
         last.record(self._stream)
         last.synchronize()
         return float(self._cupy.cuda.get_elapsed_time(first, last)) / 1e3
+
+
+def _call_once(runner: Runner) -> Any:
+    runner.poison()
+    return runner.call()
 
 
 @contextmanager

@@ -5,15 +5,9 @@
 // them after a barrier.  Where `is_there` is false zeros arrive, and the source is not read.  Before compute
 // capability 8.0, and on a CPU, a copy is over when it returns.
 
-inline __device__ unsigned shared_address(void* address) {
-#if defined(__CUDACC__)
-    return unsigned(__cvta_generic_to_shared(address));
-#else
-    return 0;
-#endif
-}
-
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+inline __device__ unsigned shared_address(void* address) { return unsigned(__cvta_generic_to_shared(address)); }
+
 // 16 bytes, past the L1 cache; both addresses are multiples of 16.
 inline __device__ void copy_async(void* shared, const void* global, bool is_there = true) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global),

@@ -278,14 +278,6 @@ inline __device__ chunk_t load_chunk(Pointer source) {
     return chunk;
 }
 
-inline __device__ chunk_t load_unaligned_chunk(const scalar_t* source) {
-    if (is_aligned(source)) return load_chunk(source);
-    chunk_t chunk;
-#pragma unroll
-    for (int v = 0; v < CHUNK; ++v) chunk.values[v] = source[v];
-    return chunk;
-}
-
 // Into global memory.  In PTX, because some of these stores came out as four of a word each (NVRTC 13, sm_90).
 inline __device__ void store_chunk(scalar_t* destination, chunk_t chunk) {
 #ifdef __CUDACC__

@@ -27,8 +27,9 @@
 // Bytes moved: X once; y, s and w (per tile, out of the cache); partials, at most 1/64 of X, twice.
 // Bank conflicts: none in 2a and 2c, by the pitch of a tile's rows (row_pitch in the host module).
 //
-// To try on a GPU: the tile in registers for d up to 4096 (shared memory then carries only lanes, and the
-// double sums of wide rows cost nothing); a ring of bulk copies; evict-first loads of X; w in shared memory.
+// Rows that the registers of a block hold are read four times as fast by linreg_lanes.cu.
+//
+// To try on a GPU: a ring of asynchronous copies; w in shared memory.
 
 constexpr index_t SHARED_LIMIT = 65536;  // what every GPU since compute capability 7.5 grants a block
 constexpr index_t LANES_PER_TILE = 256;
@@ -44,7 +45,7 @@ constexpr int BLOCKS_AT_ONCE = 2;
 
 extern __shared__ uint4 shared_memory[];
 
-// ---- Layout of shared memory --------------------------------------------------------------------
+// ---- Layout of shared memory ------------------------------------------------------------------
 
 struct layout_t {
     int rows_per_tile, lanes, groups, pitch;

@@ -474,6 +474,13 @@ def test_to_dict_has_the_order_of_grid_search_cv(rng):
     assert "SearchResult(best_params={'l1'" in repr(ours)
 
 
+def test_to_dict_makes_a_data_frame(rng):
+    pandas = pytest.importorskip("pandas")
+    X, y = draw(rng)
+    frame = pandas.DataFrame(linreg_search(X, y, l2=[0.1, 0.2]).to_dict())
+    assert frame.shape == (2, 13)
+
+
 def test_equals_share_a_rank(rng):
     X, y = draw(rng)
     ours = linreg_search(X, y, l2=[1.0, 0.5, 1.0, 0.5])

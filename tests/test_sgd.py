@@ -54,6 +54,23 @@ def test_momentum_is_that_of_torch(host_backend, rng, nesterov, case):
     np.testing.assert_allclose(fit.coef, path[-1], rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_equals_torch_itself(host_backend, rng, nesterov):
+    torch = pytest.importorskip("torch")
+    X, y = draw(rng)
+    A, b = torch.tensor(X), torch.tensor(y)
+    w = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.SGD([w], lr=0.02, momentum=0.9, nesterov=nesterov, weight_decay=0.1)
+    for _ in range(25):
+        optimiser.zero_grad()
+        (((A @ w - b) ** 2).mean() / 2).backward()
+        optimiser.step()
+    how = {"momentum": 0.9, "nesterov": nesterov, "l2": 0.1, "learning_rate": 0.02, "fit_intercept": False}
+    for solver, batch_size in (("gd", None), ("sgd", 60)):
+        fit = vp.linreg_fit(X, y, solver=solver, batch_size=batch_size, max_iter=25, tol=0, **how)
+        np.testing.assert_allclose(fit.coef, w.detach().numpy(), rtol=1e-11)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_batch_of_all_rows_is_gd(host_backend, rng, weighted):
     X, y = draw(rng, 12)

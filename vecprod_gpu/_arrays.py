@@ -36,13 +36,14 @@ def common_kind(**arguments: object) -> Kind:
     DTypeError
         If one is another library's device array whose dtype is not NumPy's, as a tensor of torch.
     """
-    for name, value in arguments.items():
-        if kind_of(value) == "cupy" and not isinstance(getattr(value, "dtype", None), np.dtype):
+    kinds = {name: kind_of(value) for name, value in arguments.items() if value is not None}
+    for name, kind in kinds.items():
+        value = arguments[name]
+        if kind == "cupy" and not isinstance(getattr(value, "dtype", None), np.dtype):
             raise DTypeError(
                 f"{name} is a {type(value).__module__}.{type(value).__name__}, whose dtype is not NumPy's; "
                 f"pass a view of it: cupy.from_dlpack({name})"
             )
-    kinds = {name: kind_of(value) for name, value in arguments.items() if value is not None}
     if len(set(kinds.values())) > 1:
         places = ", ".join(f"{name} is a {_PLACES[kind]}" for name, kind in kinds.items())
         raise DeviceError(

@@ -12,6 +12,7 @@ from ..row import Entry
 from ..runner import Runner
 from . import limits
 from .gpu import Gpu
+from .products import cross_by_components
 
 
 def triangle_areas(gpu: Gpu, count: int) -> Entry:
@@ -24,7 +25,7 @@ def triangle_areas(gpu: Gpu, count: int) -> Entry:
         return gpu.torch.linalg.cross(q - p, r - p).norm(dim=-1) / 2
 
     def expected(part: slice) -> Any:
-        normals = _cross(cp, *(_wide(end[part]) - _wide(p[part]) for end in (q, r)))
+        normals = cross_by_components(gpu, *(_wide(end[part]) - _wide(p[part]) for end in (q, r)))
         return _norm(cp, normals) / 2
 
     runners = [
@@ -48,7 +49,7 @@ def angles(gpu: Gpu, count: int) -> Entry:
 
     def expected(part: slice) -> Any:
         x, y = _wide(a[part]), _wide(b[part])
-        return cp.arctan2(_norm(cp, _cross(cp, x, y)), (x * y).sum(axis=-1))
+        return cp.arctan2(_norm(cp, cross_by_components(gpu, x, y)), (x * y).sum(axis=-1))
 
     def by_cupy() -> Any:
         return cp.arctan2(cp.linalg.norm(cp.cross(a, b), axis=-1), (a * b).sum(axis=-1))
@@ -79,7 +80,7 @@ def face_normals(gpu: Gpu, count: int) -> Entry:
 
     def expected(part: slice) -> Any:
         p, q, r = (_wide(vertices[faces[part, i]]) for i in range(3))
-        normals = _cross(cp, q - p, r - p)
+        normals = cross_by_components(gpu, q - p, r - p)
         return normals / _norm(cp, normals)[:, None]
 
     runners = [
@@ -120,11 +121,6 @@ def _chains(gpu: Gpu, by_torch: Callable[..., Any], *arrays: Any) -> list[Runner
 
 def _wide(array: Any) -> Any:
     return array.astype(np.float64)
-
-
-def _cross(cp: Any, x: Any, y: Any) -> Any:
-    (x0, x1, x2), (y0, y1, y2) = ([one[..., k] for k in range(3)] for one in (x, y))
-    return cp.stack([x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0], axis=-1)
 
 
 def _norm(cp: Any, vectors: Any) -> Any:

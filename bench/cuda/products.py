@@ -101,11 +101,13 @@ def cross_check(gpu: Gpu, a: Any, b: Any) -> Callable[[Any], float]:
     """Holds cross products against float64."""
 
     def expected(part: slice) -> Any:
-        x, y = (
-            [(array[part] if array.ndim == 2 else array)[..., k].astype(np.float64) for k in range(3)]
-            for array in (a, b)
-        )
-        components = [x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]]
-        return gpu.cupy.stack(components, axis=-1)
+        x, y = ((array[part] if array.ndim == 2 else array).astype(np.float64) for array in (a, b))
+        return cross_by_components(gpu, x, y)
 
     return gpu.held_by_rows(expected, len(a))
+
+
+def cross_by_components(gpu: Gpu, x: Any, y: Any) -> Any:
+    """Cross products in plain products and differences, in the type of the vectors."""
+    (x0, x1, x2), (y0, y1, y2) = ([one[..., k] for k in range(3)] for one in (x, y))
+    return gpu.cupy.stack([x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0], axis=-1)

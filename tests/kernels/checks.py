@@ -42,6 +42,11 @@ def shifted(cupy, host, elements=1):
     return view
 
 
+def bits(array):
+    """What two equal arrays share to the last bit, NaN included."""
+    return array.get().tobytes()
+
+
 def assert_close(actual, expected, code, scale=1.0, ulps=4):
     """Equal for integers; else within some units of the last place of `scale`."""
     assert actual.dtype == np.dtype(code)

@@ -1,6 +1,5 @@
 """Sums of outer products through the ``cupy`` backend, against oracles: on a GPU, or through the shim."""
 
-import importlib
 import re
 from pathlib import Path
 from unittest import mock
@@ -10,7 +9,7 @@ import pytest
 
 from tests.conftest import REAL_GPU
 from tests.kernels import checks, oracles
-from tests.kernels.checks import random, random_weights, shifted
+from tests.kernels.checks import bits, random, random_weights, shifted
 from tests.kernels.test_cu_compile import assert_rounded_and_not_flushed, instructions, source_of, type_pairs
 from tests.shim import fake_cupy
 from tests.shim.build import ShimError
@@ -24,20 +23,6 @@ INTEGERS = "bBhHiIqQ"
 PAIRS = ["ef", "ed", "ff", "fd", "dd", "FF", "FD", "DD"]
 
 
-@pytest.fixture(scope="module")
-def cupy():
-    if REAL_GPU:
-        yield importlib.import_module("cupy")
-        return
-    with fake_cupy.install() as module:
-        yield module
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 @pytest.fixture(params=["one block", "many blocks"])
 def blocks(request, monkeypatch):
     """Rows in a single block, whose sums are flushed more than once, or in as many as there can be."""
@@ -46,10 +31,6 @@ def blocks(request, monkeypatch):
     monkeypatch.setattr(moments, "BLOCK_BYTES", 10**9 if is_one else 0)
     monkeypatch.setattr(moments, "FEWEST_ROWS", 10**9 if is_one else 1)
     return is_one
-
-
-def bits(array):
-    return array.get().tobytes()
 
 
 # --- Gram matrices ---------------------------------------------------------------------------------

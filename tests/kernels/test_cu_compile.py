@@ -76,7 +76,7 @@ def compiled(source, *options):
 
 
 def resources(source, architecture):
-    """Registers of each kernel, and the bytes of stack frames and of spills, as the assembler reports them."""
+    """Registers of each kernel, and the bytes of stack frames and of spills."""
     _, log = compiled(source, f"-arch=sm_{architecture}", "--ptxas-options=-v")
     kernels = re.findall(r"Compiling entry function '(\w+)'", log)
     registers = [int(count) for count in re.findall(r"Used (\d+) registers", log)]

@@ -1,6 +1,5 @@
 """The .cu kernels of geometry and of dot products through the ``cupy`` backend, as `test_cu_shim`."""
 
-import importlib
 import itertools
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 from tests.conftest import REAL_GPU
 from tests.kernels import checks
 from tests.kernels.checks import MEASURES, points, random, shifted
-from tests.shim import fake_cupy
 from vecprod_gpu.backends import cupy_raw
 from vecprod_gpu.backends._device import products
 
@@ -17,15 +15,6 @@ from .test_cu_shim import FLOATING, INTEGERS, bits
 
 REAL = "efd"
 LENGTHS = [quantity for quantity in MEASURES if quantity != "triple_product"]
-
-
-@pytest.fixture(scope="module")
-def cupy():
-    if REAL_GPU:
-        yield importlib.import_module("cupy")
-        return
-    with fake_cupy.install() as module:
-        yield module
 
 
 def on_device(cupy, *arrays):

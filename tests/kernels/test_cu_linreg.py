@@ -4,32 +4,15 @@ Every test holds for both: rows in the registers of a block, and tiles in shared
 that are too wide for that, and here all rows where the launcher is told that it compiles for no shape.
 """
 
-import importlib
-
 import numpy as np
 import pytest
 
-from tests.conftest import REAL_GPU
 from tests.kernels import checks
-from tests.kernels.checks import shifted
+from tests.kernels.checks import bits, shifted
 from tests.shim import fake_cupy
 from vecprod_gpu import _compile
 from vecprod_gpu.backends import cupy_raw
 from vecprod_gpu.backends._device import lanes, launcher, linreg
-
-
-@pytest.fixture(scope="module")
-def cupy():
-    if REAL_GPU:
-        yield importlib.import_module("cupy")
-        return
-    with fake_cupy.install() as module:
-        yield module
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
 
 
 @pytest.fixture(params=["lanes", "tiles"], autouse=True)
@@ -37,10 +20,6 @@ def kernel(request, monkeypatch):
     """Which of the two kernels reads X."""
     monkeypatch.setattr(cupy_raw._LAUNCHER, "compiles_for_shapes", request.param == "lanes", raising=False)
     return request.param
-
-
-def bits(array):
-    return array.get().tobytes()
 
 
 SHAPES = [

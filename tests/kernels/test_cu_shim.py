@@ -1,13 +1,10 @@
 """The .cu kernels through the ``cupy`` backend, against float64 oracles: on a GPU, or through the shim."""
 
-import importlib
-
 import numpy as np
 import pytest
 
-from tests.conftest import REAL_GPU
 from tests.kernels import checks
-from tests.kernels.checks import INTEGERS, random, shifted
+from tests.kernels.checks import INTEGERS, bits, random, shifted
 from tests.shim import fake_cupy
 from tests.shim.build import ShimError, build
 from vecprod_gpu import _compile
@@ -17,24 +14,6 @@ from vecprod_gpu.errors import DeviceError
 
 FLOATING = "efdFD"
 CONTRACTED_BY_NUMPY = "FD"  # its complex products may use fused multiply-adds
-
-
-@pytest.fixture(scope="module")
-def cupy():
-    if REAL_GPU:
-        yield importlib.import_module("cupy")
-        return
-    with fake_cupy.install() as module:
-        yield module
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
-def bits(array):
-    return array.get().tobytes()
 
 
 # --- Outer products --------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from vecprod_gpu.errors import DeviceError
 
 from . import _driver
 from ._device import geometry, linreg, moments, products
-from ._device.launcher import THREADS, Grid, supports
+from ._device.launcher import MOST_SHARED_BYTES, THREADS, Grid, supports
 from ._device.recordings import recorder
 from ._status import Status
 
@@ -238,7 +238,7 @@ class _CupyLauncher:
 
     threads = THREADS
     max_blocks = 65535  # of a grid's second axis; also enough to fill any GPU
-    shared_bytes_limit = 65536  # SHARED_LIMIT of linreg.cu
+    shared_bytes_limit = MOST_SHARED_BYTES  # SHARED_LIMIT of linreg.cu
     compiles_for_shapes = True
     empty = staticmethod(empty)
     assign = staticmethod(assign)

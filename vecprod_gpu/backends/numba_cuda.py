@@ -177,7 +177,7 @@ class _NumbaLauncher:
     """`Launcher` for Numba, which learns types from the arrays and scalars themselves."""
 
     shared_bytes_limit = 48 * 1024  # Numba cannot ask the driver for more.
-    compiles_for_shapes = False  # its arrays stay in no registers that surely
+    compiles_for_shapes = False  # no arrays of its kernels are sure to stay in registers
     empty = staticmethod(empty)
     contiguous = staticmethod(_windows.contiguous)
     assign = staticmethod(_windows.copy)

@@ -7,7 +7,16 @@ import numpy as np
 
 from vecprod_gpu._layout import is_contiguous, size
 
-from .launcher import Launcher, collapsed_batch, flat_grid, int64, strides_of, sum_dtype, with_whole_strides
+from .launcher import (
+    CHUNK_BYTES,
+    Launcher,
+    collapsed_batch,
+    flat_grid,
+    int64,
+    strides_of,
+    sum_dtype,
+    with_whole_strides,
+)
 
 
 def measure(launcher: Launcher, quantity: str, vectors: tuple[Any, ...], out: Any) -> None:
@@ -21,7 +30,7 @@ def measure(launcher: Launcher, quantity: str, vectors: tuple[Any, ...], out: An
         arrays, by_vector = (*arrays, arrays[0]), [*by_vector, (0, 0, 0)]
     sizes = (*counts, *by_vector[0], *by_vector[1], *by_vector[2])
     has_groups = all(is_contiguous(array) and array.shape[:-1] == out.shape for array in arrays)
-    work = math.ceil(size(out.shape) * out.dtype.itemsize / 16) if has_groups else size(out.shape)
+    work = math.ceil(size(out.shape) * out.dtype.itemsize / CHUNK_BYTES) if has_groups else size(out.shape)
     _launch(launcher, "measures", quantity, (*arrays, target, *int64(*sizes)), out, work)
     _deliver(launcher, target, out)
 

@@ -5,19 +5,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-THREADS = 256
+from .launcher import CHUNK_BYTES, MOST_SHARED_BYTES, THREADS
+
 TILE_CHUNKS = 4
-CHUNK_BYTES = 16
 MOST_RING_BYTES = 61440
 MOST_VALUES = 8
 WARP = 32
-"""Constants of ``linreg_lanes.cu``."""
+"""Constants of ``linreg_lanes.cu``, as `THREADS` is."""
 
 MODEL_COUNTS = (1, 2, 4, 8)
 """Models that one read of X serves: beyond, the next group reads it again, out of the cache."""
-
-MOST_SHARED_BYTES = 65536
-"""What every GPU since compute capability 7.5 grants a block."""
 
 MOST_REGISTERS = 104
 """Registers that a thread may spend on numbers: what is left of 128 is for addresses and counters."""

@@ -21,6 +21,12 @@ Shape = tuple[int, ...]
 THREADS = 256
 """Threads in a block of the kernels on a GPU."""
 
+MOST_SHARED_BYTES = 65536
+"""Dynamic shared memory of a block that every GPU since compute capability 7.5 grants, if asked for it."""
+
+CHUNK_BYTES = 16
+"""What one access of a thread moves at most."""
+
 MAX_BLOCKS_PER_PROBLEM = 2048
 """About two waves of eight blocks on each of 132 multiprocessors, so that the last wave is short."""
 

@@ -6,9 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from .lanes import THREADS as LANE_THREADS
-from .lanes import lane_cut
-from .launcher import MAX_BLOCKS_PER_PROBLEM, Launcher, copy, int64, strides_of, with_whole_strides
+from vecprod_gpu._compile import NONE
+
+from .lanes import PARTIALS_SHARE, lane_cut
+from .launcher import (
+    MAX_BLOCKS_PER_PROBLEM,
+    THREADS,
+    Launcher,
+    copy,
+    int64,
+    strides_of,
+    with_whole_strides,
+)
 
 TILE_BYTES = 16384
 """Size that a tile of rows aims at: small enough that several blocks share a multiprocessor, so that
@@ -22,9 +31,6 @@ COLUMN_SLOTS = 256
 
 MODEL_GROUPS = (8, 4, 2, 1)
 """Numbers of models that are served by one pass over a tile, the largest that fits first."""
-
-PARTIALS_SHARE = 64
-"""The partial sums take at most this fraction of the bytes of X, whatever the shape."""
 
 FEWEST_FINISH_LANES, MOST_FINISH_LANES = 16, 64
 """Threads that share an output of `linreg_finish`."""
@@ -79,38 +85,32 @@ def _partial_sums(
     launcher: Launcher, X: Any, y: Any, w: Any, sample_weight: Any | None, x_offset: Any | None
 ) -> Any:
     """Sums over blocks of rows, by the kernel that suits the shape: ``(problems, blocks, d * k + k + 1)``."""
-    problems, n, d = X.shape
-    k = w.shape[-1]
+    (problems, n, d), k = X.shape, w.shape[-1]
+    sizes = n, d, k, X.dtype.itemsize, w.dtype.itemsize
+    has_weight, has_offset = sample_weight is not None, x_offset is not None
+    lanes = lane_cut(*sizes, has_offset) if launcher.compiles_for_shapes else None
+    if lanes is not None:
+        blocks, shared_bytes, constants = lanes.blocks_per_problem, lanes.shared_bytes, lanes.constants
+        file, kernel, threads = "linreg_lanes", "linreg_lane_partials", THREADS
+        across, own = problems * lanes.model_groups, int64(lanes.rows_per_block, has_weight)
+    else:
+        tiles = linreg_geometry(*sizes, launcher.shared_bytes_limit)
+        blocks, shared_bytes, constants = tiles.blocks_per_problem, tiles.shared_bytes, NONE
+        file, kernel, threads = "linreg", "linreg_partials", launcher.threads
+        across, own = problems, int64(tiles.rows_per_block, tiles.rows_per_tile, has_weight, has_offset)
+
+    partials = launcher.empty((problems, blocks, d * k + k + 1), np.dtype(np.float64))
     arrays = (X, y, w, y if sample_weight is None else sample_weight, w if x_offset is None else x_offset)
-    sizes = (n, d, k, y.shape[-1], *strides_of(X))
-    types = n, d, k, X.dtype.itemsize, w.dtype.itemsize
-    cut = lane_cut(*types, x_offset is not None) if launcher.compiles_for_shapes else None
-    if cut is not None:
-        partials = launcher.empty((problems, cut.blocks_per_problem, d * k + k + 1), np.dtype(np.float64))
-        launcher.launch(
-            "linreg_lanes",
-            "linreg_lane_partials",
-            X.dtype,
-            w.dtype,
-            (problems * cut.model_groups, min(cut.blocks_per_problem, launcher.max_blocks)),
-            LANE_THREADS,
-            (*arrays, partials, *int64(*sizes, cut.rows_per_block, sample_weight is not None)),
-            cut.shared_bytes,
-            cut.constants,
-        )
-        return partials
-    geometry = linreg_geometry(*types, launcher.shared_bytes_limit)
-    partials = launcher.empty((problems, geometry.blocks_per_problem, d * k + k + 1), np.dtype(np.float64))
-    flags = (sample_weight is not None, x_offset is not None)
     launcher.launch(
-        "linreg",
-        "linreg_partials",
+        file,
+        kernel,
         X.dtype,
         w.dtype,
-        (problems, min(geometry.blocks_per_problem, launcher.max_blocks)),
-        launcher.threads,
-        (*arrays, partials, *int64(*sizes, geometry.rows_per_block, geometry.rows_per_tile, *flags)),
-        geometry.shared_bytes,
+        (across, min(blocks, launcher.max_blocks)),
+        threads,
+        (*arrays, partials, *int64(n, d, k, y.shape[-1], *strides_of(X)), *own),
+        shared_bytes,
+        constants,
     )
     return partials
 

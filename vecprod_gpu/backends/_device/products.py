@@ -5,10 +5,7 @@ from typing import Any
 
 from vecprod_gpu._layout import is_contiguous, size
 
-from .launcher import Launcher, collapsed_batch, flat_grid, int64, strides_of, sum_dtype
-
-CHUNK_BYTES = 16
-"""What one access of a thread moves."""
+from .launcher import CHUNK_BYTES, Launcher, collapsed_batch, flat_grid, int64, strides_of, sum_dtype
 
 CHUNKS_AT_ONCE = 4
 """Chunks of an outer product that a thread of ``outer.cu`` fetches the factors of together."""
