@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -92,18 +93,22 @@ namespace shim {
 
 constexpr size_t STACK_BYTES = 1 << 17;
 
+// Where to go on, as __builtin_setjmp leaves it: unlike swapcontext it asks nothing of the system.
+typedef void* place_t[5];
+
 struct fibre {
-    ucontext_t context;
+    place_t place;
     std::vector<char> stack = std::vector<char>(STACK_BYTES);
     const char* file;
     int line;
+    bool has_begun = false;
     bool is_done;
     void* fake_stack;
 };
 
-static std::vector<fibre*> fibres;  // kept from one launch to the next
+static std::vector<std::unique_ptr<fibre>> fibres;  // kept from one block, and one launch, to the next
 static fibre* current;
-static ucontext_t scheduler;
+static place_t scheduler;
 static void (*body)(void*);
 static void* body_arguments;
 static std::string error;
@@ -125,13 +130,24 @@ static void arrive(void* fake_stack, const void** bottom, size_t* bytes) {
 #endif
 }
 
-static void barrier(const char* file, int line) {
+// Not inlined, since the two halves of a switch may not belong to one function.
+__attribute__((noinline)) static void jump(void** place) { __builtin_longjmp(place, 1); }
+
+__attribute__((noinline)) static void switch_places(void** from, void** to) {
+    if (!__builtin_setjmp(from)) jump(to);
+}
+
+static void yield() {
     fibre* self = current;
-    self->file = file;
-    self->line = line;
     leave(&self->fake_stack, scheduler_stack, scheduler_stack_bytes);
-    swapcontext(&self->context, &scheduler);
+    switch_places(self->place, scheduler);
     arrive(self->fake_stack, &scheduler_stack, &scheduler_stack_bytes);
+}
+
+static void barrier(const char* file, int line) {
+    current->file = file;
+    current->line = line;
+    yield();
 }
 
 static double shuffled[1024];
@@ -149,39 +165,53 @@ static Number shuffle(Number value, unsigned int source, const char* file, int l
 
 static void run_fibre() {
     arrive(nullptr, &scheduler_stack, &scheduler_stack_bytes);
-    body(body_arguments);
-    current->is_done = true;
-    leave(nullptr, scheduler_stack, scheduler_stack_bytes);
-    swapcontext(&current->context, &scheduler);
+    while (true) {
+        body(body_arguments);
+        current->is_done = true;
+        yield();
+    }
+}
+
+// On a stack of its own, which only the system can move to.
+__attribute__((noinline)) static void begin(fibre* next) {
+    if (__builtin_setjmp(scheduler)) return;
+    static ucontext_t context;
+    getcontext(&context);
+    context.uc_stack.ss_sp = next->stack.data();
+    context.uc_stack.ss_size = STACK_BYTES;
+    context.uc_link = nullptr;
+    makecontext(&context, run_fibre, 0);
+    next->has_begun = true;
+    setcontext(&context);
 }
 
 static void resume(fibre* next, unsigned int thread) {
     current = next;
     threadIdx = {thread, 0, 0};
     leave(&scheduler_fake_stack, next->stack.data(), STACK_BYTES);
-    swapcontext(&scheduler, &next->context);
+    if (next->has_begun)
+        switch_places(scheduler, next->place);
+    else
+        begin(next);
     arrive(scheduler_fake_stack, nullptr, nullptr);
 }
 
-static void prepare(fibre* each) {
-    getcontext(&each->context);
-    each->context.uc_stack.ss_sp = each->stack.data();
-    each->context.uc_stack.ss_size = STACK_BYTES;
-    each->context.uc_link = nullptr;
-    each->is_done = false;
-    makecontext(&each->context, run_fibre, 0);
+static bool is_with(const fibre& one, const fibre& other) {
+    if (one.is_done || other.is_done) return one.is_done && other.is_done;
+    return one.line == other.line && (one.file == other.file || !strcmp(one.file, other.file));
 }
 
-static std::string place(const fibre* each) {
-    return each->is_done ? "has ended" : std::string("waits at ") + each->file + ":" + std::to_string(each->line);
+static std::string whereabouts(const fibre& each) {
+    return each.is_done ? "has ended" : std::string("waits at ") + each.file + ":" + std::to_string(each.line);
 }
 
 // Whether all threads stand at the same barrier, or have all ended.
 static bool is_together(unsigned int threads) {
     for (unsigned int thread = 1; thread < threads; ++thread)
-        if (place(fibres[thread]) != place(fibres[0])) {
-            error = "divergent __syncthreads(): thread 0 " + place(fibres[0]) + ", but thread " +
-                    std::to_string(thread) + " " + place(fibres[thread]);
+        if (!is_with(*fibres[thread], *fibres[0])) {
+            error = "divergent __syncthreads(): thread 0 " + whereabouts(*fibres[0]) + ", but thread " +
+                    std::to_string(thread) + " " + whereabouts(*fibres[thread]);
+            fibres.clear();  // they stand in the middle of a kernel
             return false;
         }
     return true;
@@ -209,12 +239,12 @@ static bool kept_to_shared_memory(size_t shared_bytes) {
 static bool run_block(size_t shared_bytes) {
     const unsigned int threads = blockDim.x;
     poison_shared_memory(shared_bytes);
-    while (fibres.size() < threads) fibres.push_back(new fibre);
-    for (unsigned int thread = 0; thread < threads; ++thread) prepare(fibres[thread]);
+    while (fibres.size() < threads) fibres.push_back(std::make_unique<fibre>());
+    for (unsigned int thread = 0; thread < threads; ++thread) fibres[thread]->is_done = false;
     for (bool forwards = true;; forwards = !forwards) {
         for (unsigned int i = 0; i < threads; ++i) {
             const unsigned int thread = forwards ? i : threads - 1 - i;
-            resume(fibres[thread], thread);
+            resume(fibres[thread].get(), thread);
         }
         if (!is_together(threads)) return false;
         if (fibres[0]->is_done) return kept_to_shared_memory(shared_bytes);
