@@ -14,8 +14,17 @@ import numpy as np
 from ._float_status import clear_flags, raised_flags
 from ._moment_blocks import BARE
 from ._numba import compiled
-from ._packing import are_packed
-from ._vectors import LANE_COLUMNS, LANES, SIDE, lane_products, multiply_lanes, pack_lanes, subtract_lanes
+from ._packing import aligned_lanes, pack_problems
+from ._vectors import (
+    LANE_COLUMNS,
+    LANE_ROWS,
+    LANES,
+    add_lanes,
+    copy_lanes,
+    lane_products,
+    multiply_lanes,
+    subtract_lanes,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -29,19 +38,13 @@ def fits_lanes(n: int, columns: int, itemsize: int) -> bool:
 
 
 def lane_memory(n: int, columns: int, dtype: np.dtype[Any], is_weighted: bool) -> tuple[Array, ...]:
-    """Memory for packed rows, the weighted ones, the weights, the columns' sums and means, and the totals."""
-    rows = _aligned(n * columns, dtype)
-    weighted = _aligned(n * columns, dtype) if is_weighted else rows
-    weights, totals = _aligned(n, dtype), np.full((1, LANES), float(n))
+    """Memory for packed rows, the weighted ones, weights, sums and means of columns, shares and totals."""
+    counts = n * columns, n * columns * is_weighted, n, LANE_ROWS * (columns + LANE_COLUMNS), columns, 1
+    rows, weighted, weights, sums, means, shares = (aligned_lanes(count, dtype) for count in counts)
     weights[...] = 1
-    return rows, weighted, weights, _aligned(columns + LANE_COLUMNS, dtype), _aligned(columns, dtype), totals
-
-
-def _aligned(count: int, dtype: np.dtype[Any]) -> Array:
-    """So many rows of lanes, each on a boundary of its own size: none lies in two lines of the cache."""
-    memory = np.empty((count + 1) * LANES, dtype)
-    unused = -memory.ctypes.data % (LANES * dtype.itemsize) // dtype.itemsize
-    return memory[unused : unused + count * LANES].reshape(count, LANES)
+    shares[...] = 1 / n if n else 0.0
+    totals = np.full((1, LANES), float(n))
+    return rows, weighted if is_weighted else rows, weights, sums, means, shares, totals
 
 
 def sum_lanes(
@@ -64,32 +67,23 @@ def sum_lanes(
     clear_flags()
     problems, n, p = X.shape
     q = Y.shape[2]
-    rows, weighted, row_weights, sums, pivots, totals = lanes
+    rows, weighted, row_weights, sums, pivots, shares, totals = lanes
     for group in range(start, stop):
         first = group * LANES
         last = min(first + LANES, problems) - 1
-        _pack(X, first, last, rows[: n * p])
-        _pack(Y, first, last, rows[n * p :])
+        pack_problems(X, first, last, rows[: n * p])
+        pack_problems(Y, first, last, rows[n * p :])
         if weights.size:
-            for lane in range(LANES):
-                totals[0, lane] = 0
-                for i in range(n):
-                    row_weights[i, lane] = weights[min(first + lane, last), i]
-                    totals[0, lane] += row_weights[i, lane]
+            _pack_weights(weights, first, last, row_weights, totals[0], shares[0])
         if is_centred:
-            _centre(rows, row_weights, totals[0], weights.size > 0, p, q, sums, pivots)
+            _centre(rows, row_weights, weights.size > 0, shares, p, q, sums, pivots)
         if weights.size:
             for i in range(n):
                 for k in range(i * p, (i + 1) * p):
                     multiply_lanes(rows, k, row_weights, i, weighted, k)
                 for k in range(n * p + i * q, n * p + (i + 1) * q):
                     multiply_lanes(rows, k, row_weights, i, weighted, k)
-        for a in range(p + q):
-            _multiply(weighted, rows, a, n, p, q, sums)
-            for lane in range(last - first + 1):
-                for b in range(a, p + q):
-                    out[first + lane, a, b] = sums[b, lane]
-                    out[first + lane, b, a] = sums[b, lane]
+        _multiply(weighted, rows, n, p, q, sums, out[first : last + 1])
         if total.size:
             for lane in range(last - first + 1):
                 total[first + lane] = totals[0, lane]
@@ -99,23 +93,19 @@ def sum_lanes(
 
 
 @compiled(**BARE)
-def _pack(source: Any, first: int, last: int, packed: Any) -> None:
-    """Put problems ``first`` to ``last`` into their lanes."""
-    columns = source.shape[2]
-    begin = 0
-    if are_packed(source[first], columns):
-        begin = packed.shape[0] - packed.shape[0] % SIDE
-        for element in range(0, begin, SIDE):
-            pack_lanes(source, first, last, element, packed)
+def _pack_weights(weights: Any, first: int, last: int, lanes: Any, totals: Any, shares: Any) -> None:
+    """Put weights into the lanes of problems ``first`` to ``last``, with their sums and one through them."""
     for lane in range(LANES):
-        problem = min(first + lane, last)
-        for element in range(begin, packed.shape[0]):
-            packed[element, lane] = source[problem, element // columns, element % columns]
+        totals[lane] = 0
+        for i in range(lanes.shape[0]):
+            lanes[i, lane] = weights[min(first + lane, last), i]
+            totals[lane] += lanes[i, lane]
+        shares[lane] = 1 / totals[lane] if totals[lane] != 0 else 0.0
 
 
 @compiled(**BARE)
 def _centre(
-    rows: Any, row_weights: Any, totals: Any, is_weighted: bool, p: int, q: int, sums: Any, pivots: Any
+    rows: Any, row_weights: Any, is_weighted: bool, shares: Any, p: int, q: int, sums: Any, pivots: Any
 ) -> None:
     """Subtract the means of the columns, and leave them in the pivots.
 
@@ -123,26 +113,36 @@ def _centre(
     spread allows, and a constant column becomes exactly zero.
     """
     n = row_weights.shape[0]
+    for j in range(p):
+        copy_lanes(pivots, j, rows, j)
+    for j in range(q):
+        copy_lanes(pivots, p + j, rows, n * p + j)
+    if is_weighted:
+        _find_heaviest(rows, row_weights, p, q, pivots)
+    _shift(rows, n, p, q, pivots)
+    width = p + q + LANE_COLUMNS
+    for j in range(0, p, LANE_COLUMNS):
+        lane_products(row_weights, 0, 0, 1, rows, j, p - 1, p, n, sums, j, width)
+    for j in range(0, q, LANE_COLUMNS):
+        lane_products(row_weights, 0, 0, 1, rows, n * p + j, n * p + q - 1, q, n, sums, p + j, width)
+    for j in range(p + q):
+        multiply_lanes(sums, j, shares, 0, sums, j)
+        add_lanes(pivots, j, sums, j)
+    _shift(rows, n, p, q, sums)
+
+
+@compiled(**BARE)
+def _find_heaviest(rows: Any, row_weights: Any, p: int, q: int, pivots: Any) -> None:
+    """Copy the first of the rows of greatest weight to the pivots."""
+    n = row_weights.shape[0]
     for lane in range(LANES):
         heaviest = 0
-        if is_weighted:
-            for i in range(n):
-                if row_weights[i, lane] > row_weights[heaviest, lane]:
-                    heaviest = i
+        for i in range(n):
+            if row_weights[i, lane] > row_weights[heaviest, lane]:
+                heaviest = i
         for j in range(p + q):
             k = heaviest * p + j if j < p else n * p + heaviest * q + j - p
             pivots[j, lane] = rows[k, lane]
-    _shift(rows, n, p, q, pivots)
-    for j in range(0, p, LANE_COLUMNS):
-        lane_products(row_weights, 0, 1, rows, j, p - 1, p, n, sums, j)
-    for j in range(0, q, LANE_COLUMNS):
-        lane_products(row_weights, 0, 1, rows, n * p + j, n * p + q - 1, q, n, sums, p + j)
-    for lane in range(LANES):
-        share = 1 / totals[lane] if totals[lane] != 0 else 0.0
-        for j in range(p + q):
-            sums[j, lane] *= share
-            pivots[j, lane] += sums[j, lane]
-    _shift(rows, n, p, q, sums)
 
 
 @compiled(**BARE)
@@ -155,14 +155,22 @@ def _shift(rows: Any, n: int, p: int, q: int, columns: Any) -> None:
 
 
 @compiled(**BARE)
-def _multiply(left: Any, right: Any, a: int, n: int, p: int, q: int, sums: Any) -> None:
-    """``sums[b]``: the products of columns a and b, from b = a on."""
-    of_y = n * p
-    begin, step = (a, p) if a < p else (of_y + a - p, q)
-    for b in range(a, p, LANE_COLUMNS):
-        lane_products(left, begin, step, right, b, p - 1, p, n, sums, b)
-    for b in range(max(a - p, 0), q, LANE_COLUMNS):
-        lane_products(left, begin, step, right, of_y + b, of_y + q - 1, q, n, sums, p + b)
+def _multiply(left: Any, right: Any, n: int, p: int, q: int, sums: Any, out: Any) -> None:
+    """Write the products of all pairs of columns of Z."""
+    of_y, width = n * p, p + q + LANE_COLUMNS
+    a = 0
+    while a < p + q:
+        end = min(a + LANE_ROWS, p if a < p else p + q)
+        begin, last, step = (a, p - 1, p) if a < p else (of_y + a - p, of_y + q - 1, q)
+        for b in range(a, p, LANE_COLUMNS):
+            lane_products(left, begin, last, step, right, b, p - 1, p, n, sums, b, width)
+        for b in range(max(a - p, 0), q, LANE_COLUMNS):
+            lane_products(left, begin, last, step, right, of_y + b, of_y + q - 1, q, n, sums, p + b, width)
+        for row in range(a, end):
+            for b in range(row, p + q):
+                for lane in range(out.shape[0]):
+                    out[lane, row, b] = out[lane, b, row] = sums[(row - a) * width + b, lane]
+        a = end
 
 
 @compiled(**BARE)

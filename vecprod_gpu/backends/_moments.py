@@ -156,6 +156,8 @@ class _Sums:
         results = self.total, self.means, self.out
         inputs = self.X, self.Y, self.weights, self.is_centred
         self.flags.append(self.kernel(*inputs, start, stop, lanes, *results))
+        if self.scale == 1 and n and not self.weights.size:
+            return
         part = slice(start * LANES, stop * LANES)
         self.flags_of_scaling.append(scale_sums(self.scale, *(result[part] for result in results)))
 

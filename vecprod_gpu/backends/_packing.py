@@ -1,10 +1,16 @@
-"""How arrays are shown to Numba, so that it compiles less often, and loops into vector code."""
+"""How arrays are shown to Numba, so that it compiles less often, and loops into vector code.
+
+Problems side by side in the lanes of vectors are packed: element (i, j) of each problem's part of a
+``(B, n, p)`` array is row ``i * p + j``, with a lane for each problem.
+"""
 
 from typing import Any
 
 import numpy as np
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic, register_jitable
+
+from ._vectors import LANES, SIDE, pack_lanes
 
 Array = np.ndarray[Any, Any]
 
@@ -42,3 +48,25 @@ def frozen(array: Array) -> Array:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def aligned_lanes(count: int, dtype: np.dtype[Any]) -> Array:
+    """So many rows of lanes, each on a boundary of its own size: none lies in two lines of the cache."""
+    memory = np.empty((count + 1) * LANES, dtype)
+    unused = -memory.ctypes.data % (LANES * dtype.itemsize) // dtype.itemsize
+    return memory[unused : unused + count * LANES].reshape(count, LANES)
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def pack_problems(source: Any, first: int, last: int, lanes: Any) -> None:
+    """Put problems ``first`` to ``last`` into their lanes; lanes past the last one repeat it."""
+    columns = source.shape[2]
+    begin = 0
+    if are_packed(source[first], columns):
+        begin = lanes.shape[0] - lanes.shape[0] % SIDE
+        for element in range(0, begin, SIDE):
+            pack_lanes(source, first, last, element, lanes)
+    for lane in range(LANES):
+        problem = min(first + lane, last)
+        for element in range(begin, lanes.shape[0]):
+            lanes[element, lane] = source[problem, element // columns, element % columns]

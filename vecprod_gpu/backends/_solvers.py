@@ -15,17 +15,17 @@ from ._descent import MODELS_AT_ONCE, descend_by_coordinates, descend_by_steps
 from ._moments import SERIAL_WORK
 from ._numba import compiled
 from ._packing import frozen
+from ._systems import solve_systems, system_memory
 from ._threads import for_each_block
+from ._vectors import LANES
 
 Array = np.ndarray[Any, Any]
 
 WIDEST_SYSTEM = 64  # columns; a wider system is one for LAPACK
-LANES = 8  # systems side by side: the widest vectors of float64
 LOSS_WORK = 8  # multiplications that a coefficient's share in a loss takes as long as
 USUAL_SWEEPS = 16  # of a model, to tell whether threads are worth their start
 LEAST_WORK = SERIAL_WORK // 4  # of a task, beside which its start is nothing
 TASKS = 64  # pieces of work for the threads
-EPSILON = 2.0**-52
 
 
 def normal_equations(
@@ -49,7 +49,7 @@ def solve_positive(A: Array, b: Array, out: Array, condition: Array) -> None:
     A, b = _inputs(A, b)
 
     def task(start: int, stop: int) -> None:
-        _solve_systems(A, b, start, stop, out, condition)
+        solve_systems(A, b, start, stop, system_memory(d, k), out, condition)
 
     _share(task, -(-problems // LANES), problems * d * d * (d + k))
 
@@ -165,131 +165,3 @@ def _add_up_losses(
             height = yy[problem, target]
             loss[problem, model] = max(height - along - l2[model] * square, 0.0) / 2
             terms[problem, model] = height + size * size
-
-
-# --- Positive definite systems ---------------------------------------------------------------------
-
-
-@compiled(error_model="numpy")
-def _solve_systems(A: Any, b: Any, start: int, stop: int, out: Any, condition: Any) -> None:
-    """Solve groups ``start`` to ``stop`` of systems, as many at once as a vector has lanes.
-
-    What fails becomes NaN and spreads through its own lane alone.
-    """
-    problems, d, k = b.shape
-    roots = np.empty((d, LANES))
-    factor, inverse = np.empty((d, d, LANES)), np.empty((d, d, LANES))
-    solution = np.empty((d, LANES))
-    norm, inverse_norm = np.empty((d, LANES)), np.empty((d, LANES))
-    for group in range(start, stop):
-        first = group * LANES
-        used = min(LANES, problems - first)
-        _scale(A, first, used, roots, factor, norm)
-        _factorise(factor)
-        _invert(factor, inverse, inverse_norm)
-        for lane in range(used):
-            number = _largest(norm, lane) * _largest(inverse_norm, lane)
-            condition[first + lane] = number if number < np.inf else np.inf
-        for model in range(k):
-            for i in range(d):
-                for lane in range(LANES):
-                    solution[i, lane] = b[first + min(lane, used - 1), i, model] * roots[i, lane]
-            _substitute(factor, solution)
-            for lane in range(used):
-                is_sound = condition[first + lane] < np.inf
-                for i in range(d):
-                    value = solution[i, lane] * roots[i, lane]
-                    out[first + lane, i, model] = value if is_sound else np.nan
-
-
-@compiled(error_model="numpy")
-def _scale(A: Any, first: int, used: int, roots: Any, scaled: Any, norm: Any) -> None:
-    """Scale the matrices to a unit diagonal; lanes past the last system repeat it."""
-    d = A.shape[1]
-    for i in range(d):
-        for lane in range(LANES):
-            roots[i, lane] = 1 / math.sqrt(A[first + min(lane, used - 1), i, i])
-            norm[i, lane] = 0.0
-    for i in range(d):
-        for j in range(d):
-            for lane in range(LANES):
-                value = A[first + min(lane, used - 1), i, j] * roots[i, lane] * roots[j, lane]
-                scaled[i, j, lane] = value
-                norm[j, lane] += abs(value)
-
-
-@compiled(error_model="numpy")
-def _factorise(factor: Any) -> None:
-    """Cholesky's factor in place of the lower triangles, with the reciprocals of its diagonal."""
-    d = factor.shape[0]
-    smallest = d * EPSILON
-    for j in range(d):
-        for i in range(j, d):
-            for m in range(j):
-                for lane in range(LANES):
-                    factor[i, j, lane] -= factor[i, m, lane] * factor[j, m, lane]
-            if i == j:
-                for lane in range(LANES):
-                    pivot = factor[j, j, lane]
-                    factor[j, j, lane] = 1 / math.sqrt(pivot if pivot > smallest else np.nan)
-            else:
-                for lane in range(LANES):
-                    factor[i, j, lane] *= factor[j, j, lane]
-
-
-@compiled(error_model="numpy")
-def _invert(factor: Any, inverse: Any, norm: Any) -> None:
-    """The inverse of the factor, M, and the absolute column sums of the inverse of the matrix, MᵀM."""
-    d = factor.shape[0]
-    total = np.empty(LANES)
-    for j in range(d):
-        for lane in range(LANES):
-            inverse[j, j, lane] = factor[j, j, lane]
-            norm[j, lane] = 0.0
-        for i in range(j + 1, d):
-            total[:] = 0.0
-            for m in range(j, i):
-                for lane in range(LANES):
-                    total[lane] -= factor[i, m, lane] * inverse[m, j, lane]
-            for lane in range(LANES):
-                inverse[i, j, lane] = total[lane] * factor[i, i, lane]
-    for j in range(d):
-        for i in range(j, d):
-            total[:] = 0.0
-            for m in range(i, d):
-                for lane in range(LANES):
-                    total[lane] += inverse[m, i, lane] * inverse[m, j, lane]
-            for lane in range(LANES):
-                norm[i, lane] += abs(total[lane])
-                if i != j:
-                    norm[j, lane] += abs(total[lane])
-
-
-@compiled(error_model="numpy")
-def _substitute(factor: Any, solution: Any) -> None:
-    """Solve for the right-hand side in `solution`, which receives the result."""
-    d = factor.shape[0]
-    for i in range(d):
-        for m in range(i):
-            for lane in range(LANES):
-                solution[i, lane] -= factor[i, m, lane] * solution[m, lane]
-        for lane in range(LANES):
-            solution[i, lane] *= factor[i, i, lane]
-    for i in range(d - 1, -1, -1):
-        for m in range(i + 1, d):
-            for lane in range(LANES):
-                solution[i, lane] -= factor[m, i, lane] * solution[m, lane]
-        for lane in range(LANES):
-            solution[i, lane] *= factor[i, i, lane]
-
-
-@compiled()
-def _largest(sums: Any, lane: int) -> float:
-    """The largest of one lane, or NaN where there is one."""
-    largest = 0.0
-    for i in range(sums.shape[0]):
-        if not sums[i, lane] <= largest:
-            largest = sums[i, lane]
-            if math.isnan(largest):
-                break
-    return largest

@@ -4,6 +4,7 @@ Left to itself it uses half of a 64-byte register in the first and moves single 
 it cannot tell that the arrays do not overlap.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding
@@ -26,7 +27,10 @@ VECTOR_BYTES, TILE_COLUMNS = (64, 4) if _has_wide_registers() else (32, 2)
 TILE_ROWS = 4
 SIDE = 4  # of the squares that are transposed in registers
 LANES = 2 * SIDE  # problems that are computed side by side
-LANE_COLUMNS = 4  # sums of theirs at once: as many as a multiplication takes cycles
+LANE_ROWS, LANE_COLUMNS = (
+    (2 if VECTOR_BYTES == 64 else 1),
+    4,
+)  # sums of theirs at once; as many registers as above
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -130,6 +134,7 @@ def lane_products(
     typing_context: Any,
     left: Any,
     a: Any,
+    last_a: Any,
     a_step: Any,
     right: Any,
     b: Any,
@@ -138,32 +143,77 @@ def lane_products(
     count: Any,
     sums: Any,
     place: Any,
+    place_step: Any,
 ) -> Any:
-    """``sums[place + t] = sum_i left[a + i * a_step] * right[min(b + t, last_b) + i * b_step]``.
+    """The sum over i of ``left[min(a + r, last_a) + i * a_step] * right[min(b + c, last_b) + i * b_step]``.
 
-    Here i is below count and t below LANE_COLUMNS; the rows of the arrays are vectors of LANES.
+    It becomes ``sums[place + r * place_step + c]``.  Here i is below count, r below LANE_ROWS and c below
+    LANE_COLUMNS; the rows of the arrays are vectors of LANES.
     """
-    signature = types.void(left, a, a_step, right, b, last_b, b_step, count, sums, place)
+    arguments = left, a, last_a, a_step, right, b, last_b, b_step, count, sums, place, place_step
+    signature = types.void(*arguments)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        left, a, a_step, right, b, last_b, b_step, count, sums, place = _unpacked(
+        left, a, last_a, a_step, right, b, last_b, b_step, count, sums, place, place_step = _unpacked(
             context, builder, signature, arguments
         )
         vector = _lane_vector(context, signature.args[0])
         row_bytes = context.get_abi_sizeof(vector.element) * LANES
         a_bytes, b_bytes = (builder.mul(step, step.type(row_bytes)) for step in (a_step, b_step))
-        x_start, y_starts = _element(builder, left, a), _row_starts(builder, right, b, last_b, LANE_COLUMNS)
+        x_starts = _row_starts(builder, left, a, last_a, LANE_ROWS)
+        y_starts = _row_starts(builder, right, b, last_b, LANE_COLUMNS)
         zero = ir.Constant(vector, [0.0] * LANES)
-        totals = [cgutils.alloca_once_value(builder, zero) for _ in range(LANE_COLUMNS)]
+        totals = [cgutils.alloca_once_value(builder, zero) for _ in range(LANE_ROWS * LANE_COLUMNS)]
         with cgutils.for_range(builder, count) as loop:
-            x = _load(builder, vector, x_start, builder.mul(loop.index, a_bytes))
-            offset = builder.mul(loop.index, b_bytes)
-            for total, start in zip(totals, y_starts, strict=True):
-                product = builder.fmul(x, _load(builder, vector, start, offset), flags=["contract"])
+            a_offset, b_offset = (builder.mul(loop.index, step) for step in (a_bytes, b_bytes))
+            x = [_load(builder, vector, start, a_offset) for start in x_starts]
+            y = [_load(builder, vector, start, b_offset) for start in y_starts]
+            for index, total in enumerate(totals):
+                r, c = divmod(index, LANE_COLUMNS)
+                product = builder.fmul(x[r], y[c], flags=["contract"])
                 builder.store(builder.fadd(builder.load(total), product, flags=["contract"]), total)
-        for t, total in enumerate(totals):
-            row = _element(builder, sums, builder.add(place, place.type(t)))
-            _store(builder, builder.load(total), row)
+        for index, total in enumerate(totals):
+            r, c = divmod(index, LANE_COLUMNS)
+            row = builder.add(place, builder.add(builder.mul(place_step, place.type(r)), place.type(c)))
+            _store(builder, builder.load(total), _element(builder, sums, row))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def subtract_products(
+    typing_context: Any,
+    out: Any,
+    place: Any,
+    left: Any,
+    a: Any,
+    a_step: Any,
+    right: Any,
+    b: Any,
+    b_step: Any,
+    count: Any,
+) -> Any:
+    """``out[place] -= sum_i left[a + i * a_step] * right[b + i * b_step]``: rows of LANES, i below count."""
+    signature = types.void(out, place, left, a, a_step, right, b, b_step, count)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        out, place, left, a, a_step, right, b, b_step, count = _unpacked(
+            context, builder, signature, arguments
+        )
+        vector, row = _lane_vector(context, signature.args[0]), _element(builder, out, place)
+        row_bytes = context.get_abi_sizeof(vector.element) * LANES
+        starts = _element(builder, left, a), _element(builder, right, b)
+        steps = [builder.mul(step, step.type(row_bytes)) for step in (a_step, b_step)]
+        total = cgutils.alloca_once_value(builder, _load(builder, vector, row))
+        with cgutils.for_range(builder, count) as loop:
+            x, y = (
+                _load(builder, vector, start, builder.mul(loop.index, step))
+                for start, step in zip(starts, steps, strict=True)
+            )
+            product = builder.fmul(x, y, flags=["contract"])
+            builder.store(builder.fsub(builder.load(total), product, flags=["contract"]), total)
+        _store(builder, builder.load(total), row)
         return context.get_dummy_value()
 
     return signature, generate
@@ -202,6 +252,51 @@ def multiply_lanes(typing_context: Any, x: Any, i: Any, y: Any, j: Any, out: Any
         return context.get_dummy_value()
 
     return signature, generate
+
+
+def _updating(combine: Callable[[Any, Any, Any], Any]) -> Any:
+    """``out[place] = combine(out[place], rows[i])``, of rows of LANES."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def update(typing_context: Any, out: Any, place: Any, rows: Any, i: Any) -> Any:
+        signature = types.void(out, place, rows, i)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            out, place, rows, i = _unpacked(context, builder, signature, arguments)
+            vector, target = _lane_vector(context, signature.args[0]), _element(builder, out, place)
+            before, given = (_load(builder, vector, row) for row in (target, _element(builder, rows, i)))
+            _store(builder, combine(builder, before, given), target)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return update
+
+
+def _of_each(builder: Any, function: str, vector: Any) -> Any:
+    """A function of LLVM's, such as a root, of each lane."""
+    name = f"llvm.{function}.v{vector.type.count}{vector.type.element.intrinsic_name}"
+    kind = ir.FunctionType(vector.type, [vector.type])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [vector])
+
+
+def _reciprocal_root(builder: Any, before: Any, given: Any) -> Any:
+    ones = ir.Constant(given.type, [1.0] * given.type.count)
+    return builder.fdiv(ones, _of_each(builder, "sqrt", given))
+
+
+def _larger(builder: Any, before: Any, given: Any) -> Any:
+    return builder.select(builder.fcmp_ordered("<=", before, given), given, before)
+
+
+# What they do to a row of lanes with another: a NaN stays where it is, and is not brought by `keep_larger`.
+copy_lanes = _updating(lambda builder, before, given: given)
+add_lanes = _updating(lambda builder, before, given: builder.fadd(before, given))
+add_magnitudes = _updating(
+    lambda builder, before, given: builder.fadd(before, _of_each(builder, "fabs", given))
+)
+reciprocal_roots = _updating(_reciprocal_root)
+keep_larger = _updating(_larger)
 
 
 def _unpacked(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
