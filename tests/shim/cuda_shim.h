@@ -98,7 +98,7 @@ typedef void* place_t[5];
 
 struct fibre {
     place_t place;
-    std::vector<char> stack = std::vector<char>(STACK_BYTES);
+    std::unique_ptr<char[]> stack{new char[STACK_BYTES]};  // not touched where no thread comes
     const char* file;
     int line;
     bool has_begun = false;
@@ -177,7 +177,7 @@ __attribute__((noinline)) static void begin(fibre* next) {
     if (__builtin_setjmp(scheduler)) return;
     static ucontext_t context;
     getcontext(&context);
-    context.uc_stack.ss_sp = next->stack.data();
+    context.uc_stack.ss_sp = next->stack.get();
     context.uc_stack.ss_size = STACK_BYTES;
     context.uc_link = nullptr;
     makecontext(&context, run_fibre, 0);
@@ -188,7 +188,7 @@ __attribute__((noinline)) static void begin(fibre* next) {
 static void resume(fibre* next, unsigned int thread) {
     current = next;
     threadIdx = {thread, 0, 0};
-    leave(&scheduler_fake_stack, next->stack.data(), STACK_BYTES);
+    leave(&scheduler_fake_stack, next->stack.get(), STACK_BYTES);
     if (next->has_begun)
         switch_places(scheduler, next->place);
     else
