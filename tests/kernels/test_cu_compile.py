@@ -12,6 +12,10 @@ from vecprod_gpu.backends._device.launcher import STORED_TYPES
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 
+SINGLE = slice(1, 2)
+PAIRS = {75: slice(None), 90: slice(2), 120: slice(2)}
+"""Of types: each for the oldest architecture, half and single precision for two, SINGLE for the others."""
+
 # CuPy adds these to what it is given; they come last, and the last word counts.
 CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 
@@ -88,9 +92,7 @@ def resources(source, architecture):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("file", _compile.FILES)
 def test_kernels_compile_without_spills(file, architecture, record_property):
-    # Every pair for the oldest and the newest; half and single precision for those between.
-    pairs = type_pairs(file)[: None if architecture in (ARCHITECTURES[0], ARCHITECTURES[-1]) else 2]
-    for stored, summed in pairs:
+    for stored, summed in type_pairs(file)[PAIRS.get(architecture, SINGLE)]:
         may_spill = file == "linreg_lanes" and (stored != summed or architecture == 75)
         for source in sources(file, stored, summed):
             registers, spilled = resources(source, architecture)

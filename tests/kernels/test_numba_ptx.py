@@ -150,7 +150,6 @@ def test_products_compile_for_every_generation(kernel):
     [
         ("7.5", "float16", "float32"),
         ("8.0", "float32", "float64"),
-        ("9.0", "float32", "float32"),
         ("10.0", "float64", "float64"),
         ("12.0", "float32", "float32"),
     ],

@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-FLAGS = ("-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-Wno-unknown-pragmas")
-SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+FLAGS = ("-std=c++17", "-ffp-contract=off", "-fPIC", "-shared", "-Wno-unknown-pragmas")
+SANITIZERS = (
+    *("-g", "-O0", "-fsanitize=address,undefined"),
+    *("-fno-sanitize-recover=all", "-fno-omit-frame-pointer"),
+)
 _KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(')
 
 
@@ -73,7 +76,7 @@ def build(source, *, sanitize=False, count_reads=False):
             f"static const std::vector<kernel> all = {{{table}}}; return all; }}",
         ]
     )
-    flags = (*FLAGS, *(SANITIZERS if sanitize else ()))
+    flags = (*FLAGS, *(SANITIZERS if sanitize else ("-O1",)))
     key = hashlib.sha256(repr((text, flags)).encode()).hexdigest()[:24]
     library = _cache_folder() / f"{key}.so"
     if not library.exists():
