@@ -82,16 +82,13 @@ FAULTS = {
         "weighted[i] = layout.weights[row] * residuals[i];\n    }\n    __syncthreads();",
         "weighted[i] = layout.weights[row] * residuals[i];\n    }",
     ),
-    "linreg_partials: rows past the end": (
-        "int(smaller(layout.rows_per_tile, end - row))",
-        "layout.rows_per_tile",
+    "linreg_partials: the last row": (
+        "layout.rows_per_tile, end - row)",
+        "layout.rows_per_tile, end - row - 1)",
     ),
     "linreg_partials: weights once a model group": ("first_model == 0;", "true;"),
     "linreg_lane_partials: the offset": ("subtract(number, columns.offset[c][v])", "number"),
-    "linreg_lane_partials: rows past the end": (
-        "return row < rows ? problem.weight",
-        "return true ? problem.weight",
-    ),
+    "linreg_lane_partials: the last row": ("row < rows ? problem.weight", "row + 1 < rows ? problem.weight"),
     "linreg_lane_partials: the order of models": (
         "const int model = m ^ place.first_model();\n                if",
         "const int model = m;\n                if",

@@ -1,13 +1,16 @@
 """Where the caller's arrays live, and how results go back there."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.utils import assert_all_finite
 from sklearn.utils._array_api import get_namespace_and_device, move_to
 
 from .._arrays import Array
-from ..errors import DeviceError
+from ..errors import DeviceError, NotFiniteError
 
 Host = np.ndarray[Any, Any]
 
@@ -72,6 +75,16 @@ class Place:
         """A result of the host in the caller's library, on the caller's device; a scalar has no axes."""
         result = np.array(host, dtype, order="C")
         return result[()] if self.is_numpy else self.xp.asarray(result, device=self.device)
+
+
+@contextmanager
+def telling_of_nan(X: Array, estimator_name: str | None) -> Iterator[None]:
+    """Where the core finds NaN or infinity, scikit-learn says so; but squares alone may overflow, too."""
+    try:
+        yield
+    except NotFiniteError:
+        assert_all_finite(X, estimator_name=estimator_name, input_name="X")
+        raise
 
 
 def _cupy() -> Any:

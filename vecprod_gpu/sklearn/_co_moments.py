@@ -3,15 +3,13 @@
 from typing import Any, TypeVar
 
 from sklearn.base import _fit_context, clone
-from sklearn.utils import assert_all_finite
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._arrays import Array
-from ..errors import NotFiniteError
 from ..linreg._streaming.rows import Rows
 from ..linreg.moments import CoMoments
-from ._arrays import Place
+from ._arrays import Place, telling_of_nan
 
 
 def read_co_moments(X: Array, y: Array | None = None, *, estimator_name: str | None = None) -> CoMoments:
@@ -20,12 +18,9 @@ def read_co_moments(X: Array, y: Array | None = None, *, estimator_name: str | N
     They hold no rows, so that whoever keeps or pickles them keeps none of the data.
     """
     place = Place.of(X)
-    try:
+    with telling_of_nan(X, estimator_name):
         rows = Rows.read(place.bring(X), None if y is None else place.bring(y), None)
         return CoMoments().merge(CoMoments.from_rows(rows))
-    except NotFiniteError:
-        assert_all_finite(X, estimator_name=estimator_name, input_name="X")
-        raise  # all of X is finite, but its squares overflow
 
 
 Self = TypeVar("Self", bound="FittedFromCoMoments")

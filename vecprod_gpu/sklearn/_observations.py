@@ -1,7 +1,6 @@
 """The arguments of ``fit``: validated by scikit-learn, and brought to where the core reads them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,7 +9,6 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import (
     _check_sample_weight,
-    assert_all_finite,
     column_or_1d,
     validate_data,
 )
@@ -23,7 +21,7 @@ from ..linreg._streaming.rows import on_host
 from ..linreg._streaming.streamed import segment_rows
 from ..linreg.moments import CoMoments, MomentSums
 from ..linreg.tsqr import TSQR
-from ._arrays import Place
+from ._arrays import Place, telling_of_nan
 
 Host = np.ndarray[Any, Any]
 
@@ -82,14 +80,9 @@ class Validated:
         bring, weights = self.place.bring, self.sample_weight
         return bring(self.X), bring(self.y), None if weights is None else bring(weights)
 
-    @contextmanager
-    def telling_of_nan(self) -> Iterator[None]:
-        """Where the core finds NaN or infinity, scikit-learn says so."""
-        try:
-            yield
-        except NotFiniteError:
-            assert_all_finite(self.X, estimator_name=self.name, input_name="X")
-            raise
+    def telling_of_nan(self) -> AbstractContextManager[None]:
+        """Where the core finds NaN or infinity in X, scikit-learn says so."""
+        return telling_of_nan(self.X, self.name)
 
     def split(self, fraction: float, random: Any) -> "tuple[Validated, Validated]":
         """Copies of the rows that are fitted, and of a random share of them that is held out."""
