@@ -257,7 +257,7 @@ def test_byte_order_does_not_change_the_bits(host_backend, rng):
 def test_many_steps_have_the_bits_of_single_ones(backend, rng, shape, is_full):
     problems, n, d, k = shape
     if backend == "numba-cuda":
-        n = min(n, 50)  # the simulator takes seconds for more
+        n = min(n, 20)  # the simulator takes seconds for more
     module = load(backend)
     X, y = rng.standard_normal((problems, n, d)), rng.standard_normal((problems, n, k))
     weights, offset = rng.random((problems, n)), rng.standard_normal((problems, d))

@@ -230,7 +230,7 @@ def test_normals_of_meshes_are_the_formula(name, data):
     count, face_count = data.draw(st.integers(1, 8)), data.draw(st.integers(0, 12))
     dtype = data.draw(st.sampled_from(["float32", "float64"]))
     points = data.draw(hnp.arrays(dtype, (count, 3), elements=st.integers(-8, 8)))
-    index_dtype = data.draw(st.sampled_from(["int8", "uint16", "int32", "int64"]))
+    index_dtype = data.draw(st.sampled_from(["uint16", "int64"]))
     corners = st.integers(0, count - 1) if data.draw(st.booleans()) else st.integers(0, count)
     faces = data.draw(hnp.arrays(index_dtype, (face_count, 3), elements=corners))
     points = data.draw(st.sampled_from([points, np.asfortranarray(points), points[::-1].copy()[::-1]]))

@@ -46,8 +46,8 @@ WIDER = {"comoments": ("ed", "fd", "FD"), "linreg": ("fd",), "linreg_lanes": ("f
 
 
 def type_pairs(file):
-    """Stored and summing dtypes of a file, once for each pair of C types."""
-    stored = STORED_TYPES[FILES[file]]
+    """Stored and summing dtypes of a file, once for each pair of C types; integers of 8 and of 64 bits."""
+    stored = re.sub("[hHiI]", "", STORED_TYPES[FILES[file]])
     pairs = [(np.dtype(code), np.dtype("f" if code == "e" else code)) for code in stored]
     pairs += [(np.dtype(stored), np.dtype(summed)) for stored, summed in WIDER.get(file, ())]
     by_c_type = {tuple(map(_compile.c_type, pair)): pair for pair in pairs}

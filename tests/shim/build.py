@@ -78,7 +78,7 @@ def build(source, *, sanitize=False, count_reads=False):
     )
     flags = (*FLAGS, *(SANITIZERS if sanitize else ("-O1",)))
     key = hashlib.sha256(repr((text, flags)).encode()).hexdigest()[:24]
-    library = _cache_folder() / f"{key}.so"
+    library = cache_folder() / f"{key}.so"
     if not library.exists():
         _compile(text, flags, library)
     return Module(library)
@@ -94,7 +94,8 @@ def _compile(text, flags, library):
     draft.rename(library)
 
 
-def _cache_folder():
+def cache_folder():
+    """Where what was compiled is kept for other workers, and for later runs."""
     folder = Path(tempfile.gettempdir()) / f"vecprod-shim-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
