@@ -177,6 +177,9 @@ def test_each_state_of_the_sources_has_a_folder_of_its_own(tmp_path, monkeypatch
         states.add(_cache._state_of_sources())
     assert len(states) == 3
     assert _cache._state_of_sources() in states
+    for source in package.rglob("*.py"):
+        os.utime(source, (0, 0))  # as when an image of a container is unpacked elsewhere
+    assert _cache._state_of_sources() in states
 
 
 # What stands in for a driver lets kernels be compiled and linked, not launched.

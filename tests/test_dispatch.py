@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import vecprod_gpu as vp
-from vecprod_gpu import _costs, _dispatch
+from vecprod_gpu import _costs, _dispatch, _rates
 from vecprod_gpu.backends import _status
 
 A, B = np.ones((4, 3)), np.arange(12.0).reshape(4, 3)
@@ -201,18 +202,77 @@ def _fill_with_seven(a, b, out):
     out[...] = 7
 
 
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Set the rates that count as measured; none are at first, whatever the user's cache holds."""
+    rates = {}
+    monkeypatch.setattr(_costs, "_measured", lambda: rates)
+    return rates
+
+
+@pytest.mark.usefixtures("measured")
 class TestCosts:
     def test_a_product_of_host_arrays_stays_on_the_host(self):
         for count in (10, 10**5, 10**9):
-            assert not _costs.device_pays(_costs.Work(bytes=9 * 4 * count, flops=9 * count))
+            assert not _costs.device_pays(_costs.Work(bytes=9 * 4 * count, flops=9 * count), FLOAT32)
 
     def test_much_arithmetic_for_each_byte_goes_to_a_gpu(self, monkeypatch):
-        assert _costs.device_pays(_costs.Work(bytes=10**8, flops=10**12))
-        X, y, w = (
-            np.ones((3000, 2000), np.float32),
-            np.ones(3000, np.float32),
-            np.ones((2000, 400), np.float32),
-        )
-        assert vp.explain(vp.linreg_gradient, X, y, w).backend == "cupy"
+        assert _costs.device_pays(_costs.Work(bytes=10**8, flops=10**12), FLOAT64)
+        assert vp.explain(vp.linreg_gradient, *heavy()).backend == "cupy"
         monkeypatch.setattr(_dispatch, "_forked", True)
-        assert vp.explain(vp.linreg_gradient, X, y, w).backend == "cpu"
+        assert vp.explain(vp.linreg_gradient, *heavy()).backend == "cpu"
+
+
+def heavy():
+    """Arguments of a gradient with much arithmetic for each byte."""
+    X, y, w = np.ones((3000, 2000), np.float32), np.ones(3000, np.float32), np.ones((2000, 400), np.float32)
+    return X, y, w
+
+
+class TestMeasuredRates:
+    def test_decide_where_a_gpu_loses(self, measured):
+        measured["float32"] = replace(_costs.ASSUMED, device_flops=1e9, origin="measured")
+        choice = vp.explain(vp.linreg_gradient, *heavy())
+        assert choice.backend == "cpu"
+        assert "GPU 400 GB/s and 1 Gflop/s" in choice.reason
+        assert choice.reason.endswith("; measured)")
+
+    def test_decide_where_a_product_pays(self, measured):
+        measured["float32"] = replace(_costs.ASSUMED, host_bytes=1e8, origin="measured")
+        a = np.ones((10**6, 3), np.float32)
+        assert vp.explain(vp.cross, a, a).backend == "cupy"
+        assert vp.explain(vp.cross, a.astype(float), a).backend == "cpu"  # assumed for float64
+
+    def test_are_for_the_dtype_that_is_computed_in(self, measured):
+        measured["float32"] = replace(_costs.ASSUMED, origin="of float32")
+        measured["float64"] = replace(_costs.ASSUMED, origin="of float64")
+        origins = {code: _costs.rates_of(np.dtype(code)).origin for code in "efFdDlI"}
+        assert origins == dict.fromkeys("efF", "of float32") | dict.fromkeys("dDlI", "of float64")
+
+    def test_are_not_asked_for_by_a_small_call(self, monkeypatch):
+        monkeypatch.setattr(_costs, "_measured", _fail)
+        vp.cross(A, B)
+        vp.linreg_gradient(A, A[:, 0], B[0])
+        with pytest.raises(AssertionError, match="asked for"):
+            vp.explain(vp.cross, A, B)
+
+    def test_are_read_once(self, monkeypatch):
+        reads = []
+        monkeypatch.setattr(_rates, "load", lambda: reads.append(None) or {})
+        _costs._measured.cache_clear()
+        try:
+            for _ in range(3):
+                vp.explain(vp.linreg_gradient, *heavy())
+        finally:
+            _costs._measured.cache_clear()
+        assert len(reads) == 1
+
+    def test_assumed_ones_are_told_as_such(self, measured):
+        assert vp.explain(vp.cross, A, B).reason.endswith("transfers 10 GB/s, 100 µs a call; assumed)")
+
+
+def _fail():
+    raise AssertionError("asked for")

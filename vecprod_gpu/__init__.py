@@ -26,6 +26,7 @@ from .linreg import (
     select_features,
 )
 from .products import batched_outer, cross, gram, outer
+from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "TSQR",
@@ -45,6 +46,7 @@ __all__ = [
     "explain",
     "face_normals",
     "fallback_counts",
+    "get_num_threads",
     "gram",
     "grid_normals",
     "linalg",
@@ -55,6 +57,7 @@ __all__ = [
     "outer",
     "parallelogram_area",
     "select_features",
+    "set_num_threads",
     "triangle_area",
     "triple_product",
     "use_backend",

@@ -47,6 +47,13 @@ def bench(
         ),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table instead.")] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Race nothing: measure what tells whether a GPU pays for host arrays, and keep it.",
+        ),
+    ] = False,
 ) -> int:
     """Race ours against every installed peer and the machine's own limit, and check every answer.
 
@@ -57,7 +64,14 @@ def bench(
     Example: vecprod bench --device cuda -o results
 
     Example: vecprod bench --render results/results.json --compare before.json
+
+    Example: vecprod bench --calibrate
     """
+    if calibrate:
+        if rows or device != "auto" or quick or json or output or render or compare or markdown:
+            raise BadInputError("--calibrate goes with no other option")
+        show_calibration()
+        return 0
     from vecprod_gpu.bench import compare as comparison
     from vecprod_gpu.bench import report, results, session, tables
 
@@ -80,6 +94,16 @@ def bench(
     moves = comparison.moves(before, found)
     tables.show_moves(before, found, moves)
     return SLOWER if any(move.is_slower for move in moves) else 0
+
+
+def show_calibration() -> None:
+    """Measure the rates of this machine, and print them with the file that keeps them."""
+    from vecprod_gpu import _calibrate, _rates
+
+    _calibrate.calibrate()
+    for dtype, rates in _rates.load().items():
+        print(f"{dtype}: {rates}")
+    print(f"kept in {_rates.file()}")
 
 
 def chosen_device(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import vecprod_gpu
-from vecprod_gpu import _bench_command, _regression_commands
+from vecprod_gpu import _bench_command, _precompile_command, _regression_commands
 from vecprod_gpu._command_options import (
     AsJson,
     Backend,
@@ -242,6 +242,7 @@ def normals(
 
 
 app.command()(_bench_command.bench)
+app.command()(_precompile_command.precompile)
 app.command(rich_help_panel=_JOBS)(_regression_commands.fit)
 app.command(rich_help_panel=_JOBS)(_regression_commands.predict)
 

@@ -1,10 +1,22 @@
 """Whether host arrays are worth sending to a GPU: transfer and kernel against the time on the host.
 
-The rates are cautious round numbers: pageable host memory over PCIe 4, a two-core laptop, a mid-range
-GPU. With them a product, which touches each element once, never pays; much arithmetic per byte does.
+The rates behind it are those that ``vecprod bench --calibrate`` measured on this machine, or else assumed.
+With the assumed ones a product, which touches each element once, never pays; much arithmetic per byte does.
+
+Measured rates change which backend takes a call, and with it the last bits of sums, as the presence of a GPU
+does. They are read once, so that within a process, and on a machine until it is calibrated again, the
+choice depends on the shapes and the dtype alone: not on load, on the number of threads or on earlier calls.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from . import _rates
+from ._rates import ASSUMED, Rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,35 +27,44 @@ class Work:
     flops: int = 0
 
 
-TRANSFER_RATE = 10e9  # bytes a second between host and device
-DEVICE_RATE = 400e9  # bytes a second in the device's memory
-DEVICE_FLOPS = 5e12
-DEVICE_LATENCY = 100e-6  # seconds: two copies and a launch
-HOST_RATE = 15e9
-HOST_FLOPS = 20e9
+def device_pays(work: Work, dtype: np.dtype[Any]) -> bool:
+    """Whether a GPU, transfers included, would be expected to end first.
+
+    What the host ends, by the assumed rates, before a GPU would have begun is not weighed any further: no
+    small call looks for measured rates.
+    """
+    if host_seconds(work, ASSUMED) <= ASSUMED.latency:
+        return False
+    rates = rates_of(dtype)
+    return device_seconds(work, rates) < host_seconds(work, rates)
 
 
-def device_seconds(work: Work) -> float:
+def device_seconds(work: Work, rates: Rates) -> float:
     """Time to send everything to a GPU and compute there."""
-    return (
-        DEVICE_LATENCY + work.bytes / TRANSFER_RATE + max(work.bytes / DEVICE_RATE, work.flops / DEVICE_FLOPS)
-    )
+    computing = max(work.bytes / rates.device_bytes, work.flops / rates.device_flops)
+    return rates.latency + work.bytes / rates.transfer_bytes + computing
 
 
-def host_seconds(work: Work) -> float:
+def host_seconds(work: Work, rates: Rates) -> float:
     """Time to compute where the arrays are."""
-    return max(work.bytes / HOST_RATE, work.flops / HOST_FLOPS)
+    return max(work.bytes / rates.host_bytes, work.flops / rates.host_flops)
 
 
-def device_pays(work: Work) -> bool:
-    """Whether a GPU, transfers included, would be expected to end first."""
-    return device_seconds(work) < host_seconds(work)
-
-
-def comparison(work: Work) -> str:
-    """The two estimates in words."""
+def comparison(work: Work, dtype: np.dtype[Any]) -> str:
+    """The two estimates in words, and the rates that they come from."""
+    rates = rates_of(dtype)
     return (
         f"{work.bytes / 1e6:.3g} MB and {work.flops / 1e6:.3g} Mflop are expected to take "
-        f"{host_seconds(work) * 1e3:.3g} ms on the host, {device_seconds(work) * 1e3:.3g} ms on a GPU "
-        "with the transfers"
+        f"{host_seconds(work, rates) * 1e3:.3g} ms on the host, {device_seconds(work, rates) * 1e3:.3g} ms "
+        f"on a GPU with the transfers (rates: {rates})"
     )
+
+
+def rates_of(dtype: np.dtype[Any]) -> Rates:
+    """The rates of this machine for arrays of a dtype, measured if they have been."""
+    return _measured().get("float32" if dtype.char in "efF" else "float64", ASSUMED)
+
+
+@cache
+def _measured() -> Mapping[str, Rates]:
+    return _rates.load()

@@ -176,7 +176,9 @@ def explain(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Choic
     Returns
     -------
     Choice
-        With ``backend``, ``reason`` and ``fell_back``.
+        With ``backend``, ``reason`` and ``fell_back``.  For host arrays the reason holds the expected times
+        on the host and on a GPU, the rates that they come from, and whether those were measured on this
+        machine, by ``vecprod bench --calibrate``, or assumed.
 
     Examples
     --------
@@ -235,24 +237,24 @@ def _choose_for_host(operation: str, dtype: np.dtype[Any], work: _costs.Work, as
         return Choice(
             "reference", f"{asked.source} asked for {asked.backend}, which does not take {dtype}", True
         )
-    for name in ON_DEVICE if _device_may_pay(work) else ():
+    for name in ON_DEVICE if _device_may_pay(work, dtype) else ():
         if _status(name).available and load(name).supports(operation, dtype):
-            return Choice(name, _reason("", work, asked))
+            return Choice(name, _reason("", work, dtype, asked))
     if not _status("cpu").available:
         return Choice("reference", f"cpu is not available ({_status('cpu').reason})")
     if not load("cpu").supports(operation, dtype):
         return Choice("reference", f"cpu does not take {dtype} for {operation}")
-    return Choice("cpu", _reason("the arrays are on the host, and ", work, asked))
+    return Choice("cpu", _reason("the arrays are on the host, and ", work, dtype, asked))
 
 
-def _reason(opening: str, work: _costs.Work, asked: Mode) -> str:
+def _reason(opening: str, work: _costs.Work, dtype: np.dtype[Any], asked: Mode) -> str:
     """The estimates in words, for whoever asked; other calls do not pay for the sentence."""
-    return opening + _costs.comparison(work) if asked.explaining else "the arrays are on the host"
+    return opening + _costs.comparison(work, dtype) if asked.explaining else "the arrays are on the host"
 
 
-def _device_may_pay(work: _costs.Work) -> bool:
+def _device_may_pay(work: _costs.Work, dtype: np.dtype[Any]) -> bool:
     """After a fork the child cannot use a driver that its parent may have started."""
-    return not _forked and _costs.device_pays(work)
+    return not _forked and _costs.device_pays(work, dtype)
 
 
 def _choose_for_device(operation: str, kind: Kind, dtype: np.dtype[Any], asked: Mode) -> Choice:

@@ -22,7 +22,7 @@ def describe() -> Description:
         "vecprod_gpu": vecprod_gpu.__version__,
         "machine": {
             "system": f"{platform.system()} {platform.release()}",
-            "cpu": _cpu_name(),
+            "cpu": cpu_name(),
             "cores": _cores(),
             "gpus": _gpus(),
             "driver_runs_cuda": _driver_runs_cuda(),
@@ -80,7 +80,7 @@ def _installed_version(distribution: str) -> str | None:
         return None
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
     """The processor's name as its maker writes it, where the system tells."""
     system = platform.system()
     if system == "Linux":

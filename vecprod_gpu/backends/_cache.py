@@ -5,6 +5,7 @@ different types at the same time can pick one name, and both will then trust the
 loads code of another type under the right signature, and crashes.  A lock on the folder orders them.
 """
 
+import functools
 import hashlib
 import pickle
 import threading
@@ -14,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.misc.appdirs import AppDirs
 
 import vecprod_gpu.kernels as kernels
+from vecprod_gpu import _user_cache
 
 from . import _forks
 
@@ -44,14 +45,18 @@ def folder() -> Iterator[None]:
     Numba's own choice lies beside the source, where the files outlive ``pip uninstall`` and keep the
     package's folder: without its ``__init__.py`` that hides the next editable installation.
     """
-    chosen = numba.config.CACHE_DIR
-    place = Path(chosen or AppDirs("vecprod_gpu", appauthor=False).user_cache_dir) / _state_of_sources()
-    numba.config.CACHE_DIR = str(place)
+    chosen, own = numba.config.CACHE_DIR, folder_of_sources()
+    numba.config.CACHE_DIR = str(own)
     try:
-        with _sole_use(place):
+        with _sole_use(own):
             yield
     finally:
         numba.config.CACHE_DIR = chosen
+
+
+def folder_of_sources() -> Path:
+    """Where the files lie for what is compiled from the sources as they are."""
+    return Path(numba.config.CACHE_DIR or _user_cache.folder()) / _state_of_sources()
 
 
 def forgiving(dispatcher: Any) -> Any:
@@ -69,8 +74,18 @@ def _state_of_sources() -> str:
     """A name for each state of the sources: Numba looks at a function's own file, not at those it calls."""
     folders = (Path(file).parent for file in (__file__, kernels.__file__))
     sources = sorted(source for folder in folders for source in folder.glob("*.py"))
-    states = [(source.name, stat.st_mtime_ns, stat.st_size) for source in sources for stat in [source.stat()]]
+    stats = [source.stat() for source in sources]
+    states = [
+        (source.name, _digest(source, stat.st_mtime_ns, stat.st_size))
+        for source, stat in zip(sources, stats, strict=True)
+    ]
     return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _digest(source: Path, modified: int, size: int) -> str:
+    """Of what a file holds, read again if it changed: an image of a container keeps its times in seconds."""
+    return hashlib.sha256(source.read_bytes()).hexdigest()
 
 
 def _guarded(access: Callable[..., Any], place: Path) -> Callable[..., Any]:

@@ -56,6 +56,26 @@ def _installed_devices() -> int | None:
     return count.value if known else None
 
 
+def device_names() -> list[str]:
+    """Names of the GPUs of the machine, whoever may use them; none where NVML cannot tell."""
+    library = _load(_MANAGEMENT)
+    count = ctypes.c_uint()
+    if library is None or library.nvmlInit_v2() != 0:
+        return []
+    library.nvmlDeviceGetCount_v2(ctypes.byref(count))
+    names = [_name_of(library, index) for index in range(count.value)]
+    library.nvmlShutdown()
+    return names
+
+
+def _name_of(library: ctypes.CDLL, index: int) -> str:
+    """Name of a GPU; empty where NVML cannot tell."""
+    device, name = ctypes.c_void_p(), ctypes.create_string_buffer(96)
+    if library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(device)) == 0:
+        library.nvmlDeviceGetName(device, name, len(name))
+    return name.value.decode(errors="replace")
+
+
 def _load(name: str) -> ctypes.CDLL | None:
     """Load the shared library `name`, or None where the loader has none."""
     try:

@@ -1,4 +1,4 @@
-"""Row blocks on threads: a pool that starts at the first large call and is made anew after a fork.
+"""Row blocks on threads: a pool that starts at the first large call, and anew to grow or after a fork.
 
 Numba's own parallel loops are not used, because under their default layer (GNU OpenMP) a child that
 is forked after a parallel call is killed at its first one.  The kernels here release the GIL and
@@ -14,12 +14,33 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
+
+class _Pool(ThreadPoolExecutor):
+    """A pool that tells its size; its threads start as they are needed."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, thread_name_prefix="vecprod")
+        self.size = size
+
+
 _lock = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
+_pool: _Pool | None = None
+_limit: int | None = None
 
 
 def thread_count() -> int:
-    """Threads that a call may use: ``NUMBA_NUM_THREADS``, or the processors this process may run on."""
+    """Threads that a call may use."""
+    return most_threads() if _limit is None else _limit
+
+
+def limit_threads(count: int) -> None:
+    """Let each call of this process use so many threads; the calls that run already keep theirs."""
+    global _limit
+    _limit = count
+
+
+def most_threads() -> int:
+    """``NUMBA_NUM_THREADS``, or the processors this process may run on."""
     configured = os.environ.get("NUMBA_NUM_THREADS", "")
     if configured.isdecimal() and int(configured) > 0:
         return int(configured)
@@ -112,16 +133,25 @@ def _submit(work: Callable[[], None], threads: int) -> None:
     """Start `work` on pool threads, each in a copy of the caller's context (np.errstate lives there)."""
     if threads <= 0:
         return
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(thread_count(), thread_name_prefix="vecprod")
-        pool = _pool
+    pool = _pool_of(thread_count())
     for _ in range(threads):
         try:
             pool.submit(contextvars.copy_context().run, work)
         except RuntimeError:  # no thread can be started, or the interpreter shuts down: others work on
             return
+
+
+def _pool_of(size: int) -> _Pool:
+    """The pool, of at least that size.
+
+    A smaller one is let go rather than shut down: a call that is about to give it work still can, and its
+    threads end when the last such call has.
+    """
+    global _pool
+    with _lock:
+        if _pool is None or _pool.size < size:
+            _pool = _Pool(size)
+        return _pool
 
 
 def _forget_pool() -> None:
