@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from .runner import Runner
@@ -12,6 +13,9 @@ PACKAGES = (
     *("vecprod-gpu", "numpy", "numba", "numba-cuda", "cupy-cuda13x", "cupy-cuda12x"),
     *("torch", "jax", "jaxlib", "numexpr", "scikit-learn", "matplotlib"),
 )
+
+XLA_THREADS = "tf_XLAEigen"
+TAKES_SECONDS = "it needs seconds for each function, and takes part in full runs only"
 
 
 def load(name: str) -> tuple[Any, str]:
@@ -60,9 +64,12 @@ class Peers:
 
     def compiled(self, torch: Any, function: Callable[..., Any], *tensors: Any) -> Iterator[Runner]:
         """What torch.compile makes of a function, on these tensors."""
-        if self.compiles:
-            compiled = torch.compile(function, dynamic=False)
-            yield Runner("torch.compile", lambda: compiled(*tensors))
+        if not self.compiles:
+            self.missing["torch.compile"] = TAKES_SECONDS
+            return
+        torch.compiler.reset()  # else the ninth size of one function would be left uncompiled
+        compiled = torch.compile(function, dynamic=False)
+        yield Runner("torch.compile", lambda: compiled(*tensors))
 
     def release(self) -> None:
         """Nothing is held from one row to the next."""
@@ -91,7 +98,10 @@ def installed(*names: str) -> dict[str, str]:
 
 
 def threads() -> dict[str, int]:
-    """Threads that each library would use: nobody is handicapped."""
+    """Threads that each library uses: nobody is handicapped.
+
+    XLA tells of its threads nowhere: those that run are counted, and none are before its first computation.
+    """
     from vecprod_gpu.backends._threads import thread_count
 
     counts = {"ours": thread_count()}
@@ -101,4 +111,29 @@ def threads() -> dict[str, int]:
     numexpr, _ = load("numexpr")
     if numexpr is not None:
         counts["numexpr"] = numexpr.get_num_threads()
-    return counts
+    if xla := _threads_named(XLA_THREADS):
+        counts["XLA"] = xla
+    return counts | _library_pools()
+
+
+def _library_pools() -> dict[str, int]:
+    """Of every BLAS and OpenMP library that is loaded, such as ``"openblas of numpy.libs"``."""
+    threadpoolctl, _ = load("threadpoolctl")
+    pools = [] if threadpoolctl is None else threadpoolctl.threadpool_info()
+    return {
+        f"{pool['internal_api']} of {Path(pool['filepath']).parent.name}": pool["num_threads"]
+        for pool in pools
+    }
+
+
+def _threads_named(beginning: str) -> int:
+    """Threads of this process with such a name, where the system tells names: Linux."""
+    names = Path("/proc/self/task").glob("*/comm")
+    return sum(_text(name).startswith(beginning) for name in names)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:  # a thread that has ended meanwhile
+        return ""

@@ -50,10 +50,7 @@ class Timing:
     @property
     def spread(self) -> tuple[float, float]:
         """First and third quartile."""
-        if len(self.seconds) < 2:
-            return self.seconds[0], self.seconds[0]
-        first, _, third = statistics.quantiles(self.seconds, n=4, method="inclusive")
-        return first, third
+        return quartiles(self.seconds)
 
 
 @dataclass(frozen=True)
@@ -145,6 +142,14 @@ def run(
         for name, timer in timers.items()
     }
     return Race(row, timings, missing)
+
+
+def quartiles(numbers: Sequence[float]) -> tuple[float, float]:
+    """First and third quartile; of one number, that number."""
+    if len(numbers) < 2:
+        return numbers[0], numbers[0]
+    first, _, third = statistics.quantiles(numbers, n=4, method="inclusive")
+    return first, third
 
 
 def relative_error(expected: Any, result: Any) -> float:

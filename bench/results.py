@@ -12,7 +12,7 @@ The document, in version 1 of the schema (times in seconds, sizes in bytes; what
     seconds     that the whole run took
     machine     system, cpu, cores, python; on a GPU also gpu, driver, multiprocessors, cache and clocks
     versions    of the packages that are installed
-    threads     that each library uses
+    threads     that each library uses: ours, torch, numexpr, XLA, and every BLAS and OpenMP library
     rows        a list, in the order of the run:
         name, topic, sizes   what was raced
         along                the size that the topic's curve is drawn along, or ""

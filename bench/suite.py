@@ -1,19 +1,42 @@
 """A whole run: which rows, by which clocks, on which device."""
 
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from .bars import Verdict, judge
-from .clocks import CallClock, Clock, KernelClock, ReportedClock, WallClock
+from .clocks import TURN_SECONDS, CallClock, Clock, KernelClock, ReportedClock, WallClock
 from .peers import Peers
 from .race import Race, run
 from .row import FULL_TURNS, Row
 
-QUICK_TURNS = 3
-QUICK_SCALE = 0.02
+
+@dataclass(frozen=True)
+class Pace:
+    """How large the rows are, and how long each runner is timed.
+
+    Attributes
+    ----------
+    scale : float
+        Of the sizes.
+    turns : int
+        Of each race.
+    turn_seconds : float
+        See `WallClock`.
+    compiles : bool
+        Whether torch.compile takes part.
+    """
+
+    scale: float
+    turns: int
+    turn_seconds: float
+    compiles: bool
+
+
+FULL = Pace(1.0, FULL_TURNS, TURN_SECONDS, compiles=True)
+# Two hundred runners take three turns each, and all of them have to end within a minute.
+QUICK = Pace(0.02, 3, 0.004, compiles=False)
 
 
 @dataclass(frozen=True)
@@ -73,7 +96,6 @@ class Suite:
         for row in self.rows:
             before(row.name_at(self.scale))
             yield self._outcome(row)
-            gc.collect()  # captured graphs hold memory, and cycles hold them
             self.peers.release()
 
     def _outcome(self, row: Row) -> Outcome:
@@ -96,35 +118,30 @@ class Suite:
 @contextmanager
 def suite(device: str, words: list[str], quick: bool) -> Iterator[Suite]:
     """The rows whose names hold one of the words, or all; on a GPU with a stream of its own, and TF32 off."""
-    scale, turns = (QUICK_SCALE, QUICK_TURNS) if quick else (1.0, FULL_TURNS)
+    pace = QUICK if quick else FULL
     if device == "cuda":
         from .cuda.gpu import Gpu
         from .cuda.rows import rows as cuda_rows
 
-        with Gpu.start(compiles=not quick) as gpu:
-            chosen = choose(cuda_rows(), words, scale)
-            yield Suite(device, chosen, gpu, cuda_clocks(gpu.cupy), scale, turns)
+        with Gpu.start(pace.compiles) as gpu:
+            chosen = choose(cuda_rows(), words, pace.scale)
+            clocks = cuda_clocks(gpu.cupy, pace.turn_seconds)
+            yield Suite(device, chosen, gpu, clocks, pace.scale, pace.turns)
     else:
         from .host.rows import rows as host_rows
 
-        chosen = choose(host_rows(), words, scale)
-        yield Suite(
-            device,
-            chosen,
-            Peers(compiles=not quick),
-            {"wall": WallClock(), "reported": ReportedClock()},
-            scale,
-            turns,
-        )
+        chosen = choose(host_rows(), words, pace.scale)
+        host_clocks = {"wall": WallClock(turn_seconds=pace.turn_seconds), "reported": ReportedClock()}
+        yield Suite(device, chosen, Peers(compiles=pace.compiles), host_clocks, pace.scale, pace.turns)
 
 
-def cuda_clocks(cupy: Any) -> dict[str, Clock]:
+def cuda_clocks(cupy: Any, turn_seconds: float) -> dict[str, Clock]:
     """The clocks of CuPy's current stream."""
     wait = cupy.cuda.get_current_stream().synchronize
     return {
         "kernel": KernelClock(cupy),
         "call": CallClock(wait),
-        "wall": WallClock(wait),
+        "wall": WallClock(wait, turn_seconds),
         "reported": ReportedClock(),
     }
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
-from .compare import Move
+from .compare import Move, circumstances, has_spread, shared_rows
 from .results import Document, runner_of
 from .runner import LIMIT, OURS
 from .words import duration, ratio
@@ -120,14 +120,17 @@ def markdown(results: Document) -> str:
 
 
 def show_moves(before: Document, after: Document, moves: Sequence[Move]) -> None:
-    """Print what moved beyond the spread, and whether the two runs are of one machine."""
+    """Print what moved beyond the spread, and what was another than before."""
     console = _console()
-    for key in ("gpu", "cpu"):
-        then, now = before["machine"].get(key), after["machine"].get(key)
-        if then != now:
-            console.print(f"[yellow]another {key.upper()}:[/] {escape(f'{then} before, {now} now')}")
-    if not moves:
-        console.print("nothing moved beyond the spread")
+    for line in circumstances(before, after):
+        console.print(escape(line), style="yellow" if line.startswith("another") else "")
+    shared = shared_rows(before, after)
+    judged = sum(has_spread(*rows) for rows in shared)
+    console.print(
+        f"{len(shared)} rows are in both runs"
+        + (f", {len(shared) - judged} with too few turns to be compared" if judged < len(shared) else "")
+        + ("" if moves else "; nothing moved beyond the spread")
+    )
     for move in moves:
         style = "red" if move.is_slower else "green"
         console.print(f"[{style}]{escape(move.in_words())}[/]")

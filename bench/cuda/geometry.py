@@ -8,6 +8,7 @@ import numpy as np
 
 import vecprod_gpu as vp
 
+from ..peers import TAKES_SECONDS
 from ..row import Entry
 from ..runner import Runner
 from . import limits
@@ -112,9 +113,12 @@ def _chains(gpu: Gpu, by_torch: Callable[..., Any], *arrays: Any) -> list[Runner
     def runners(torch: Any) -> Iterator[Runner]:
         tensors = list(map(gpu.tensor, arrays))
         yield gpu.runner("torch", lambda: by_torch(*tensors))
-        if gpu.compiles:
-            compiled = torch.compile(by_torch, dynamic=False)
-            yield gpu.runner("torch.compile", lambda: compiled(*tensors))
+        if not gpu.compiles:
+            gpu.missing["torch.compile"] = TAKES_SECONDS
+            return
+        torch.compiler.reset()  # else the ninth size of one function would be left uncompiled
+        compiled = torch.compile(by_torch, dynamic=False)
+        yield gpu.runner("torch.compile", lambda: compiled(*tensors))
 
     return gpu.with_torch(runners)
 

@@ -1,5 +1,6 @@
 """What the rows of a GPU are given: CuPy, torch on the same stream, data, and checks in float64."""
 
+import gc
 import math
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -158,6 +159,7 @@ class Gpu:
 
     def release(self) -> None:
         """Give memory back that neither library still uses, to the other one."""
+        gc.collect()  # captured graphs hold memory, and cycles hold them
         if self.torch is not None and self.torch.cuda.is_available():
             self.torch.cuda.empty_cache()
         if hasattr(self.cupy, "get_default_memory_pool"):

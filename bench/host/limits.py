@@ -5,9 +5,9 @@ The ways are parallel loops of our own over the memory alone, and torch's where 
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from vecprod_gpu.backends._numba import compiled
 from vecprod_gpu.backends._streaming import publish, stream_scaled_row
 from vecprod_gpu.backends._threads import for_each_block
 
@@ -17,14 +17,16 @@ from ..runner import LIMIT, Runner
 Array = np.ndarray[Any, Any]
 
 BLOCK = 1 << 20  # elements
+STREAMED = 1024  # elements of a row that is written past the cache; less than one more may stay unwritten
 
 
 def fill(shape: tuple[int, ...]) -> list[Runner]:
     """Write an array of float32: by ordinary stores, past the cache, and by torch."""
     out = np.empty(shape, np.float32).reshape(-1)
-    rows = out.reshape(-1, 1024) if out.size % 1024 == 0 else out.reshape(1, -1)
-    ones = np.ones(rows.shape[1], np.float32)
-    block = max(1, BLOCK // rows.shape[1])
+    width = min(STREAMED, out.size)
+    rows = out[: out.size - out.size % width].reshape(-1, width)
+    ones = np.ones(width, np.float32)
+    block = max(1, BLOCK // width)
 
     def stream(start: int, stop: int) -> None:
         _stream_rows(rows[start:stop], ones)
@@ -56,6 +58,21 @@ def triad(a: Array, b: Array) -> list[Runner]:
     return runners
 
 
+def copy(a: Array) -> list[Runner]:
+    """Read an array and write another."""
+    x, out = a.reshape(-1), np.empty(a.size, a.dtype)
+
+    def write(start: int, stop: int) -> None:
+        out[start:stop] = x[start:stop]
+
+    runners = [_limit("copy", lambda: for_each_block(write, out.size, BLOCK))]
+    torch, _ = load("torch")
+    if torch is not None:
+        tx, tout = map(torch.from_numpy, (x, np.empty_like(out)))
+        runners.append(_limit("torch copy", lambda: tout.copy_(tx)))
+    return runners
+
+
 def read(X: Array) -> list[Runner]:
     """Read an array: a sum of all its elements."""
     flat = X.reshape(-1)
@@ -73,7 +90,7 @@ def _limit(name: str, call: Any) -> Runner:
     return Runner(LIMIT + name, call, result=None)
 
 
-@numba.njit(nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled(fastmath=True)
 def _sum(values: Array) -> Any:
     total = values.dtype.type(0)
     for value in values:
@@ -81,7 +98,7 @@ def _sum(values: Array) -> Any:
     return total
 
 
-@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _stream_rows(rows: Array, values: Array) -> None:
     for i in range(rows.shape[0]):
         stream_scaled_row(rows, i, values.dtype.type(1), values)

@@ -3,8 +3,10 @@
 In float32, but for the fits that are raced against float64 peers.
 """
 
+from collections.abc import Callable
+
 from ..bars import EVERY_PEER, Bar
-from ..row import Row, Scaled
+from ..row import Entry, Row, Scaled
 from . import calls, fits, geometry, gradients, moments, products
 
 MILLION = 1_000_000
@@ -29,22 +31,31 @@ def _products() -> list[Row]:
         along = "" if given_out else "count"
         return Row("cross", title, products.cross, sizes, 1e-6, along=along, bars=bars)
 
-    def outer(batch: int, length: int, bars: tuple[Bar, ...], given_out: bool = False) -> Row:
+    def outer(batch: int, length: int | Scaled, bars: tuple[Bar, ...], given_out: bool = False) -> Row:
         sizes = {"batch": Scaled(batch, 1), "length": length, "given_out": given_out}
-        title = "batched outer, {batch:,} x {length} x {length}" + (", out=" if given_out else "")
+        title = "batched outer, {batch:,} x {length:,} x {length:,}" + (", out=" if given_out else "")
         return Row("outer", title, products.batched_outer, sizes, 1e-6, bars=bars)
+
+    def views(title: str, make: Callable[..., Entry]) -> Row:
+        return Row("cross", title, make, {"count": Scaled(2 * MILLION)}, 1e-6, bars=CROSS_BARS)
 
     fresh = (Bar("peer", 3.0, "numpy"), Bar("peer", 1.0, EVERY_PEER))
     given = (Bar("limit", 0.8), Bar("peer", 4.0, "numpy"), Bar("peer", 1.0, EVERY_PEER))
     return [
         cross(8, SMALL_CROSS_BARS),
         cross(1000, CROSS_BARS),
+        cross(100_000, CROSS_BARS),
         cross(5 * MILLION, CROSS_BARS),
         cross(5 * MILLION, (Bar("limit", 0.8), *CROSS_BARS), given_out=True),
+        views("cross, strided, {count:,} vectors, out=", products.cross_strided),
+        views("cross, one with {count:,} vectors, out=", products.cross_broadcast),
         outer(1, 8, ()),
+        outer(2 * MILLION, 3, fresh),
+        outer(2 * MILLION, 3, given, given_out=True),
         outer(100_000, 8, fresh),
         outer(10_000, 64, fresh),
         outer(10_000, 64, given, given_out=True),
+        outer(1, Scaled(8192), given, given_out=True),
     ]
 
 
@@ -76,12 +87,25 @@ def _gradients() -> list[Row]:
             "gradient", "gradient, {n:,} x {d:,}", gradients.gradient, sizes, 1e-4, along="d", bars=bars
         )
 
+    cached = {"n": Scaled(8000, 64), "d": 64}
+    ahead = (Bar("peer", 1.0, EVERY_PEER),)
+    models = {"n": Scaled(MILLION, 64), "d": 64, "count": 8}
     faster = Bar("peer", 1.6, EVERY_PEER)
     return [
+        gradient(8 * MILLION, 8, Bar("limit", 0.5), faster),
         gradient(4 * MILLION, 16, Bar("limit", 0.5), faster),
         gradient(2 * MILLION, 64, Bar("limit", 0.8), faster),
         gradient(200_000, 512, Bar("limit", 0.8), faster),
         gradient(30_000, 4096, Bar("limit", 0.8), Bar("peer", 1.3, EVERY_PEER)),
+        Row(
+            "gradient",
+            "gradient, {n:,} x {d}, in the cache",
+            gradients.gradient,
+            cached,
+            1e-4,
+            bars=(Bar("peer", 1.0, EVERY_PEER),),
+        ),
+        Row("models", "{count} models, {n:,} x {d}", gradients.models, models, 1e-4, bars=ahead),
     ]
 
 
@@ -92,12 +116,20 @@ def _fits() -> list[Row]:
     search = {"n": half, "d": 32, "count": 100}
     grid = {"n": half, "d": 32, "count": 20}
     batched = {"problems": Scaled(100_000, 10), "n": 32, "d": 4}
-    faster = (Bar("peer", 150.0, "numpy"),)
+    over_numpy = (Bar("peer", 150.0, "numpy"),)
+    over_path, over_search = (Bar("peer", 5.0, "scikit-learn"),), (Bar("peer", 300.0, "scikit-learn"),)
+    near_one_pass = (Bar("cost", 3.0, "one pass of ours"),)
+    over_many = (Bar("peer", 60.0, "numpy, a loop"), Bar("peer", 8.0, "torch, gels"))
+    path_title, search_title = (
+        "lasso path of {count}, {n:,} x {d}",
+        "search of {count} penalties, {n:,} x {d}",
+    )
     grid_title = "search of {count} x {count} x {count}, {n:,} x {d}"
+    many_title = "regressions, {problems:,} of {n} x {d}"
     return [
-        Row("fits", "{count:,} steps, {n:,} x {d}", fits.steps, steps, 1e-5, bars=faster),
-        Row("fits", "lasso path of {count}, {n:,} x {d}", fits.lasso_path, path, 1e-2),
-        Row("fits", "search of {count} penalties, {n:,} x {d}", fits.ridge_search, search, 1e-9),
-        Row("fits", grid_title, fits.grid_search, grid, 1e-6),
-        Row("fits", "regressions, {problems:,} of {n} x {d}", fits.batched, batched, 1e-9),
+        Row("fits", "{count:,} steps, {n:,} x {d}", fits.steps, steps, 1e-5, bars=over_numpy),
+        Row("fits", path_title, fits.lasso_path, path, 1e-2, bars=over_path),
+        Row("fits", search_title, fits.ridge_search, search, 1e-9, bars=over_search),
+        Row("fits", grid_title, fits.grid_search, grid, 1e-6, bars=near_one_pass),
+        Row("fits", many_title, fits.batched, batched, 1e-9, bars=over_many),
     ]

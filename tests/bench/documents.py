@@ -51,3 +51,8 @@ def two_sizes(factor=1.0):
             limit_torch=(2e-2, 2e-2, 2e-2),
         ),
     )
+
+
+def one_row(**times):
+    """A run of one row, whose runners take turns of these seconds."""
+    return results(outcome("cross, {count:,} vectors", 8, **times))

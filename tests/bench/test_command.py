@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 from vecprod_gpu.bench import results
-from vecprod_gpu.bench.suite import QUICK_TURNS
+from vecprod_gpu.bench.suite import QUICK
 
 from tests.bench.documents import two_sizes
 from vecprod_gpu import cli
@@ -40,11 +41,14 @@ def test_a_quick_run_of_one_row_on_the_cpu(command, tmp_path):
     assert (status, err) == (0, "")
     assert "cross, 8 vectors" in " ".join(out.split())
     found = results.load(file)
-    assert (found["device"], found["turns"]) == ("cpu", QUICK_TURNS)
+    assert (found["device"], found["turns"]) == ("cpu", QUICK.turns)
     (row,) = found["rows"]
     assert row["bars"] == []  # which bind the full sizes
     assert [runner["name"] for runner in row["runners"]][:2] == ["ours", "numpy"]
     assert not any(runner["is_wrong"] for runner in row["runners"])
+    left_out = "torch.compile" if find_spec("torch") else "torch"
+    assert left_out in row["missing"]
+    assert f"{left_out} is missing: " in out
     assert len(row["runners"][0]["seconds"]) == found["turns"]
 
 

@@ -1,7 +1,5 @@
-"""Results outlive the run: as JSON, as tables, as pictures, as a page, and beside the next run's."""
+"""Results outlive the run: as JSON, as tables, as pictures and as a page."""
 
-import copy
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -193,37 +191,3 @@ def test_a_kept_sample_is_still_read(tmp_path):
     assert sample["device"] == "cuda"
     assert all(row["name"] in (tmp_path / "report.html").read_text() for row in sample["rows"])
     assert compare.moves(sample, sample) == []
-
-
-# --- Comparison ------------------------------------------------------------------------------------
-
-
-def test_nothing_moves_within_the_spread(found):
-    assert compare.moves(found, copy.deepcopy(found)) == []
-    assert compare.moves(found, two_sizes(1.02)) == []
-
-
-@pytest.mark.parametrize(("factor", "is_slower", "word"), [(1.5, True, "slower"), (0.5, False, "faster")])
-def test_what_moves_beyond_the_spread_is_told(found, factor, is_slower, word):
-    moves = compare.moves(found, two_sizes(factor))
-    assert [move.row for move in moves] == [row["name"] for row in found["rows"]]
-    assert all(move.is_slower is is_slower for move in moves)
-    assert word in moves[0].in_words()
-    assert "the limit takes 1.00 of its time" in moves[1].in_words()
-
-
-def test_rows_of_one_run_alone_are_passed_over(found):
-    later = two_sizes(2.0)
-    del later["rows"][0]
-    later["rows"][0]["name"] = "another size"
-    assert compare.moves(found, later) == []
-
-
-def test_another_machine_is_told(found, capsys):
-    later = json.loads(json.dumps(found))
-    later["machine"]["cpu"] = "abacus"
-    tables.show_moves(found, later, [])
-    printed = capsys.readouterr().out
-    assert "another CPU" in printed
-    assert "abacus now" in printed
-    assert "nothing moved" in printed
