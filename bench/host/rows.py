@@ -103,7 +103,7 @@ def _gradients() -> list[Row]:
             gradients.gradient,
             cached,
             1e-4,
-            bars=(Bar("peer", 1.0, EVERY_PEER),),
+            bars=ahead,
         ),
         Row("models", "{count} models, {n:,} x {d}", gradients.models, models, 1e-4, bars=ahead),
     ]

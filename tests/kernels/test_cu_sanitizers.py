@@ -11,18 +11,19 @@ ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
 import sys
+import numpy as np
 from tests.kernels import checks
 from tests.shim import fake_cupy
 
-correct, wrong = sys.argv[1:]
+calls, correct, wrong = sys.argv[1:]
 with fake_cupy.install(sanitize=True, edit=lambda source: source.replace(correct, wrong)) as cupy:
-    checks.everything(cupy)
+    getattr(checks, f"every_{calls}")(cupy, np.random.default_rng(0))
 print("clean")
 """
 
 
-def sanitized(correct="", wrong=""):
-    """Run every kernel, with some text of its source replaced; returns what the process printed."""
+def sanitized(calls, correct="", wrong=""):
+    """Run all kernels of a kind, with some text of the source replaced; returns what the process printed."""
     runtime = subprocess.run(
         ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -33,30 +34,37 @@ def sanitized(correct="", wrong=""):
         "PYTHONMALLOC": "malloc",
         "PYTHONPATH": str(ROOT),
     }
-    command = [sys.executable, "-c", SCRIPT, correct, wrong]
+    command = [sys.executable, "-c", SCRIPT, calls, correct, wrong]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
 
 
-def test_no_kernel_oversteps():
-    assert "clean" in sanitized().splitlines()
+@pytest.mark.parametrize("calls", ["product", "measure", "normal", "moment", "regression"])
+def test_no_kernel_oversteps(calls):
+    assert "clean" in sanitized(calls).splitlines()
 
 
 @pytest.mark.parametrize(
-    ("correct", "wrong", "complaint"),
+    ("calls", "correct", "wrong", "complaint"),
     [
-        ("k < count - groups * CHUNK;", "k <= count - groups * CHUNK;", "heap-buffer-overflow"),
+        ("product", "k < count - groups * CHUNK;", "k <= count - groups * CHUNK;", "heap-buffer-overflow"),
         (
+            "regression",
             "layout.weights = layout.scratch + scratch;",
             "layout.weights = layout.scratch + scratch + 1;",
             "use-after-poison",
         ),
-        ("% sizeof(uint4) == 0;", "% 4 == 0;", "misaligned address"),
-        ("sums[lane * slots + slot] = sum;", "sums[lane * slots + slot + 1] = sum;", "use-after-poison"),
-        ("place < 3 * mesh.face_count;", "place <= 3 * mesh.face_count;", "heap-buffer-overflow"),
-        ("smaller(place + 1, length - 1)", "place + 1", "heap-buffer-overflow"),
-        ("unsigned(x) / unsigned(y)); }", "unsigned(x) / unsigned(y - y)); }", "division by zero"),
+        ("product", "% sizeof(uint4) == 0;", "% 4 == 0;", "misaligned address"),
+        (
+            "product",
+            "sums[lane * slots + slot] = sum;",
+            "sums[lane * slots + slot + 1] = sum;",
+            "use-after-poison",
+        ),
+        ("normal", "place < 3 * mesh.face_count;", "place <= 3 * mesh.face_count;", "heap-buffer-overflow"),
+        ("normal", "smaller(place + 1, length - 1)", "place + 1", "heap-buffer-overflow"),
+        ("moment", "unsigned(x) / unsigned(y)); }", "unsigned(x) / unsigned(y - y)); }", "division by zero"),
     ],
 )
-def test_a_planted_overstep_is_caught(correct, wrong, complaint):
-    assert complaint in sanitized(correct, wrong)
+def test_a_planted_overstep_is_caught(calls, correct, wrong, complaint):
+    assert complaint in sanitized(calls, correct, wrong)
