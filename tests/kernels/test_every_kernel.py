@@ -10,10 +10,7 @@ from tests.shim import fake_cupy
 @pytest.mark.parametrize("dialect", every_kernel.DIALECTS)
 def test_every_kernel_is_launched(dialect):
     with fake_cupy.install() as cupy, every_kernel.launches(dialect) as counts:
-        if dialect == "cupy":
-            every_kernel.run(cupy)
-        else:
-            every_kernel.run(numba_arrays, is_small=not REAL_GPU)
+        every_kernel.run(cupy if dialect == "cupy" else numba_arrays, is_small=not REAL_GPU)
     assert set(counts) == every_kernel.kernels(dialect)
 
 
