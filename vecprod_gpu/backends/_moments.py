@@ -157,7 +157,7 @@ class _Sums:
         inputs = self.X, self.Y, self.weights, self.is_centred
         self.flags.append(self.kernel(*inputs, start, stop, lanes, *results))
         if self.scale == 1 and n and not self.weights.size:
-            return
+            return  # no number would change, and a pass over the sums takes time
         part = slice(start * LANES, stop * LANES)
         self.flags_of_scaling.append(scale_sums(self.scale, *(result[part] for result in results)))
 

@@ -59,8 +59,7 @@ def solve_systems(A: Any, b: Any, start: int, stop: int, memory: Any, out: Any, 
             condition[first + lane] = number if number < np.inf else np.inf
         for model in range(k):
             for i in range(d):
-                copy_lanes(solution, i, sides, i * k + model)
-                multiply_lanes(solution, i, roots, i, solution, i)
+                multiply_lanes(sides, i * k + model, roots, i, solution, i)
             _substitute(factor, solution)
             for i in range(d):
                 multiply_lanes(solution, i, roots, i, solution, i)

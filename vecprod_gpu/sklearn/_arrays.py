@@ -11,6 +11,7 @@ from sklearn.utils._array_api import get_namespace_and_device, move_to
 
 from .._arrays import Array
 from ..errors import DeviceError, NotFiniteError
+from ..linreg._streaming.rows import on_host
 
 Host = np.ndarray[Any, Any]
 
@@ -70,6 +71,11 @@ class Place:
                 f"an array of {type(array).__module__} on {self.device} can be shared neither with NumPy "
                 f"nor with CuPy ({error}); move it to the CPU or to a CUDA GPU first"
             ) from None
+
+    def fetch(self, array: Array) -> Host:
+        """A small array of this place, on the host."""
+        host: Host = on_host(self.bring(array))
+        return host
 
     def send(self, host: Any, dtype: Any) -> Array:
         """A result of the host in the caller's library, on the caller's device; a scalar has no axes."""

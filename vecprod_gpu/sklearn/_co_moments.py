@@ -2,7 +2,7 @@
 
 from typing import Any, TypeVar
 
-from sklearn.base import _fit_context, clone
+from sklearn.base import clone
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -10,6 +10,7 @@ from .._arrays import Array
 from ..linreg._streaming.rows import Rows
 from ..linreg.moments import CoMoments
 from ._arrays import Place, telling_of_nan
+from ._base import checking_parameters
 
 
 def read_co_moments(X: Array, y: Array | None = None, *, estimator_name: str | None = None) -> CoMoments:
@@ -37,7 +38,7 @@ class FittedFromCoMoments:
         return True
 
     @available_if(lambda self: self._adds_rows())  # type: ignore[untyped-decorator]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @checking_parameters
     def partial_fit(self: Self, X: Any, y: Any = None) -> Self:
         """Read more rows, and fit to all rows read so far.
 

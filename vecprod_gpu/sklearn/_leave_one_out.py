@@ -15,7 +15,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..linreg._solvers.closed import WORST_CONDITION
-from ..linreg._streaming.rows import on_host
 from ._means import Means
 from ._observations import Observations
 
@@ -71,7 +70,7 @@ class _Centred:
 
     def fetch(self, array: Any) -> Host:
         """A small result, on the host."""
-        return on_host(self.observations.inputs.place.bring(array))
+        return self.observations.inputs.place.fetch(array)
 
 
 @dataclass(frozen=True)

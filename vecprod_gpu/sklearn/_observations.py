@@ -220,6 +220,6 @@ def set_coefficients(
 
 def coefficients_of(estimator: Any) -> Host:
     """``coef_`` of a fitted estimator as ``(d, k)``, on the host in float64."""
-    coef = on_host(Place.of(estimator.coef_).bring(estimator.coef_)).astype(np.float64)
+    coef = Place.of(estimator.coef_).fetch(estimator.coef_).astype(np.float64)
     columns: Host = np.atleast_2d(coef).T
     return columns

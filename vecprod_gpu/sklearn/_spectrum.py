@@ -8,7 +8,7 @@ from scipy import linalg
 from scipy.special import gammaln
 
 from .._arrays import Array, kind_of
-from ..linreg._streaming.rows import Rows, on_host
+from ..linreg._streaming.rows import Rows
 from ..linreg.moments import CoMoments
 from ..linreg.tsqr import TSQR
 from ._arrays import Place
@@ -82,7 +82,7 @@ class Spectrum:
             return cls(factor.mean, *linalg.svd(factor.factor, check_finite=False)[1:])
         mean = place.xp.mean(X, axis=0)
         _, singular_values, axes = place.xp.linalg.svd(X - mean, full_matrices=False)
-        return cls(*(on_host(place.bring(part)) for part in (mean, singular_values, axes)))
+        return cls(*(place.fetch(part) for part in (mean, singular_values, axes)))
 
     def resolves(self, count: int, dtype: np.dtype[Any]) -> bool:
         """Whether that many of the values, squared, keep their digits beside the largest."""

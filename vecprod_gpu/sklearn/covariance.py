@@ -6,16 +6,14 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 from sklearn import covariance
-from sklearn.base import _fit_context
 from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils.extmath import fast_logdet
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._arrays import Array
-from ..linreg._streaming.rows import on_host
 from ..linreg.moments import CoMoments
 from ._arrays import Place
-from ._base import OnDevices
+from ._base import OnDevices, checking_parameters
 from ._co_moments import FittedFromCoMoments, read_co_moments
 
 Host = np.ndarray[Any, Any]
@@ -82,7 +80,7 @@ class EmpiricalCovariance(FittedFromCoMoments, OnDevices, covariance.EmpiricalCo
     # scikit-learn calls this argument of `score` X_test: it is no metadata to be routed.
     __metadata_request__score = covariance.EmpiricalCovariance._EmpiricalCovariance__metadata_request__score
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @checking_parameters
     def fit(self, X: Any, y: Any = None) -> "EmpiricalCovariance":
         """Estimate the covariance of the columns of X.
 
@@ -224,7 +222,7 @@ class EmpiricalCovariance(FittedFromCoMoments, OnDevices, covariance.EmpiricalCo
         return validate_data(self, X, reset=False, dtype=[xp.float64, xp.float32])
 
     def _on_host(self, array: Array) -> Host:
-        return on_host(self._place().bring(array))
+        return self._place().fetch(array)
 
     def _place(self) -> Place:
         return Place.of(self.covariance_)

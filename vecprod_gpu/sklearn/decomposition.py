@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 from sklearn import decomposition
-from sklearn.base import _fit_context
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import Array
 from ..linreg.moments import CoMoments
 from ._arrays import Place
+from ._base import checking_parameters
 from ._co_moments import FittedFromCoMoments, read_co_moments
 from ._spectrum import Spectrum, count_by_evidence, count_by_share
 
@@ -134,7 +134,7 @@ class PCA(FittedFromCoMoments, decomposition.PCA):  # type: ignore[misc]
     True
     """
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @checking_parameters
     def fit(self, X: Any, y: Any = None) -> "PCA":
         """Find the principal components of X.
 
@@ -159,15 +159,10 @@ class PCA(FittedFromCoMoments, decomposition.PCA):  # type: ignore[misc]
         if validated is None:
             self._co_moments = None
             return super().fit(X)  # type: ignore[no-any-return]
-        self._require_components(*validated.shape)
-        if self.svd_solver == "full":
-            self._fit_to_data(validated)
-        else:
-            moments = read_co_moments(validated, estimator_name=type(self).__name__)
-            self._fit_to(moments, Place.of(validated), validated if self.svd_solver == "auto" else None)
+        self._fit_validated(validated)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @checking_parameters
     def fit_transform(self, X: Any, y: Any = None) -> Any:
         """Find the principal components of X, and project X on them.
 
@@ -183,10 +178,12 @@ class PCA(FittedFromCoMoments, decomposition.PCA):  # type: ignore[misc]
         X_new : array of shape (n_samples, n_components)
             As of `transform`.
         """
-        if self._validated_for_own_solver(X) is None:
+        validated = self._validated_for_own_solver(X)
+        if validated is None:
             self._co_moments = None
             return super().fit_transform(X)  # which alone knows how X was overwritten, with copy=False
-        return self.fit(X).transform(X)
+        self._fit_validated(validated)
+        return self.transform(X)
 
     def get_precision(self) -> Array:
         """Inverse of the covariance of the probabilistic model, which `get_covariance` gives.
@@ -221,6 +218,15 @@ class PCA(FittedFromCoMoments, decomposition.PCA):  # type: ignore[misc]
         else:
             is_own = d < n or self.svd_solver == "covariance_eigh"
         return validated if is_own else None
+
+    def _fit_validated(self, X: Array) -> None:
+        """Fit by the solver of ours that the parameters ask for."""
+        self._require_components(*X.shape)
+        if self.svd_solver == "full":
+            self._fit_to_data(X)
+        else:
+            moments = read_co_moments(X, estimator_name=type(self).__name__)
+            self._fit_to(moments, Place.of(X), X if self.svd_solver == "auto" else None)
 
     @property
     def _wanted(self) -> int | None:

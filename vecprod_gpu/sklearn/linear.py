@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from sklearn import linear_model
 
-from ..linreg._streaming.rows import on_host
 from ..linreg.moments import CoMoments
 from ._arrays import Place
 from ._base import OnDevices, checking_parameters
@@ -330,7 +329,7 @@ class Ridge(_ByCoMoments, linear_model.Ridge):  # type: ignore[misc]
 def penalties(alpha: Any, targets: int) -> Host:
     """One penalty for all targets, or one for each."""
     if hasattr(alpha, "__dlpack__"):
-        alpha = on_host(Place.of(alpha).bring(alpha))
+        alpha = Place.of(alpha).fetch(alpha)
     array = np.asarray(alpha, np.float64).ravel()
     if len(array) not in (1, targets):
         raise ValueError(
