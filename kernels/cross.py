@@ -10,8 +10,7 @@ One thread takes one vector and strides over the grid, so that any grid covers a
 components are read before the first is written: out may be a or b itself.  Products are rounded
 before they are subtracted (see ``common.product``), so that ``a × a`` is exactly 0.
 
-Ideas tried: loading three 16-byte words for four vectors, as the ``.cu`` does, needs pointer casts
-that Numba lacks; neighbouring threads share their cache lines instead.
+Neighbouring threads share their cache lines; what else was tried says the ``.cu``.
 """
 
 from numba import cuda

@@ -64,7 +64,7 @@ extern "C" __global__ void face_normals(const scalar_t* vertices, const void* fa
                          vertex_component_stride, is_wide != 0};
     // The faces of an empty batch are checked too.
     for (index_t i = thread_in_grid(); i < larger(batch, 1) * face_count; i += threads_in_grid()) {
-        const index_t problem = divide(i, face_count), face = i - problem * face_count;
+        const index_t problem = i < face_count ? 0 : divide(i, face_count), face = i - problem * face_count;
         if (!mesh.has_face(face))
             atomicMin(first_bad, face);
         else if (problem < batch)

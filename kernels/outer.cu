@@ -31,7 +31,7 @@
 
 constexpr int CHUNKS_AT_ONCE = 4;  // that a thread fetches together; half as many where out is read too
 constexpr int THREADS = 256;
-constexpr int BLOCKS_AT_ONCE = CHUNK > 8 ? 2 : CHUNK == 4 ? 6 : CHUNK > 1 ? 5 : 4;  // 128, 40, 48, 64 registers
+constexpr int BLOCKS_AT_ONCE = CHUNK > 8 ? 2 : CHUNK == 4 ? 6 : CHUNK == 2 ? 5 : 4;  // 128, 40, 48, 64 registers
 
 // ---- Positions --------------------------------------------------------------------------------
 

@@ -29,16 +29,7 @@ FAULTS = {
         "add(product, scaled(beta, previous))",
         "add(product, to_sum(previous))",
     ),
-    "cross_contiguous: b read as a": ("tile.fetch(b + start)", "tile.fetch(a + start)"),
-    "cross_contiguous: no barrier behind the operands": (
-        "tile.stage(right, fetched_right);\n        __syncthreads();",
-        "tile.stage(right, fetched_right);",
-    ),
-    "cross_contiguous: no barrier behind the products": (
-        "of what nobody reads\n        __syncthreads();",
-        "of what nobody reads",
-    ),
-    "cross_contiguous: the tail": ("k < before ? k : k + groups * CHUNK", "k"),
+    "cross_contiguous: b read as a": ("load_vector(b + 3 * i, 1)", "load_vector(a + 3 * i, 1)"),
     "cross_strided: a's stride for b": (
         "inner * b_inner_stride, b_component_stride",
         "inner * b_inner_stride, a_component_stride",

@@ -45,16 +45,13 @@ def cross(launcher: Launcher, a: Any, b: Any, out: Any) -> None:
     count = size(out.shape) // 3
     if all(operand.shape == out.shape and is_contiguous(operand) for operand in (a, b)):
         kernel, args = "cross_contiguous", (a, b, target, *int64(count))
-        work = math.ceil(count * out.dtype.itemsize / CHUNK_BYTES)
-        shared_bytes = 2 * 3 * CHUNK_BYTES * launcher.threads
     else:
         (a, b), counts, strides = collapsed_batch(launcher, tuple(out.shape[:-1]), (a, b))
         by_operand = (*strides[0], strides_of(a)[-1], *strides[1], strides_of(b)[-1])
         kernel, args = "cross_strided", (a, b, target, *int64(*counts, *by_operand))
-        work, shared_bytes = count, 0
-    grid = flat_grid(launcher, work)
+    grid = flat_grid(launcher, count)
     summed = sum_dtype(out.dtype)
-    launcher.launch("cross", kernel, out.dtype, summed, grid, launcher.threads, args, shared_bytes)
+    launcher.launch("cross", kernel, out.dtype, summed, grid, launcher.threads, args, 0)
     if target is not out:
         launcher.assign(out, target)
 
