@@ -25,6 +25,12 @@ extern "C" __global__ void limit_copy(const chunk_t* in, chunk_t* out, long long
     if (i < chunks) out[i] = in[i];
 }
 
+// Writes `writes` chunks for each that it reads.
+extern "C" __global__ void limit_spread(const chunk_t* in, chunk_t* out, long long chunks, long long writes) {
+    const long long i = thread_index();
+    if (i < chunks) out[i] = in[i / writes];
+}
+
 extern "C" __global__ void limit_triad(const floats_t* a, const floats_t* b, floats_t* out, long long chunks) {
     const long long i = thread_index();
     if (i >= chunks) return;

@@ -11,6 +11,7 @@ from ..runner import LIMIT, Runner
 from .gpu import Gpu
 
 THREADS = 256
+MOST_BLOCKS = 2**31 - 1
 CHUNK = 16  # bytes
 READING_BLOCKS = (528, 8448)  # 4 and 64 for each of 132 multiprocessors
 
@@ -22,6 +23,13 @@ def fill(gpu: Gpu, out: Any) -> list[Runner]:
         _limit("memset", lambda: runtime.memsetAsync(out.data.ptr, 0, out.nbytes, stream.ptr)),
         _kernel(gpu, "fill", "limit_fill", (out,), out.nbytes),
     ]
+
+
+def spread(gpu: Gpu, source: Any, out: Any) -> Runner:
+    """Write an array and read another one on the way: memory that turns from one to the other loses by it."""
+    writes = np.int64(max(1, out.nbytes // source.nbytes))
+    nbytes = int(min(out.nbytes, writes * source.nbytes))
+    return _limit("fill that reads", _launch(gpu, "limit_spread", (source, out), nbytes, MOST_BLOCKS, writes))
 
 
 def copy(gpu: Gpu, source: Any, out: Any) -> list[Runner]:
@@ -72,7 +80,7 @@ def _kernel(gpu: Gpu, name: str, kernel: str, arrays: Any, nbytes: int) -> Runne
 
 
 def _launch(
-    gpu: Gpu, name: str, arrays: Any, nbytes: int, most_blocks: int = 2**31 - 1, *last: Any
+    gpu: Gpu, name: str, arrays: Any, nbytes: int, most_blocks: int = MOST_BLOCKS, *last: Any
 ) -> Callable[[], None]:
     """A launch over whole chunks, of one thread for each up to so many blocks."""
     chunks = nbytes // CHUNK

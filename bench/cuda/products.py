@@ -15,10 +15,11 @@ from .gpu import Gpu
 
 
 def batched_outer(gpu: Gpu, batch: int, m: int, n: int) -> Entry:
-    """Outer products of a batch of pairs, into memory that is there."""
+    """Outer products of a batch, into memory that is there; the limit fills as many bytes as move."""
     cp = gpu.cupy
     a, b = gpu.normal(batch, m), gpu.normal(batch, n, seed=1)
     out = cp.empty((batch, m, n), np.float32)
+    moved = a.nbytes + b.nbytes + out.nbytes
     columns, rows = a[:, :, None], b[:, None, :]
 
     def torch_runners(torch: Any) -> Iterator[Runner]:
@@ -35,10 +36,11 @@ def batched_outer(gpu: Gpu, batch: int, m: int, n: int) -> Entry:
         gpu.runner("ours", lambda: vp.batched_outer(a, b, out=out), out=out),
         gpu.runner("cupy", lambda: cp.multiply(columns, rows, out=out), out=out),
         *gpu.with_torch(torch_runners),
-        *limits.fill(gpu, out),
+        *limits.fill(gpu, cp.empty(moved, np.uint8)),
+        limits.spread(gpu, cp.zeros(moved - out.nbytes, np.uint8), cp.empty_like(out)),
     ]
     check = gpu.held_by_rows(expected, batch * m, lambda result: result.reshape(-1, n))
-    return Entry(runners, check, a.nbytes + b.nbytes + out.nbytes)
+    return Entry(runners, check, moved)
 
 
 def cross(gpu: Gpu, count: int) -> Entry:

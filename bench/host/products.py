@@ -86,7 +86,7 @@ def _as_they_are(*arrays: Any) -> tuple[Any, ...]:
 
 
 def batched_outer(peers: Peers, batch: int, length: int, given_out: bool = False) -> Entry:
-    """Outer products of a batch of pairs."""
+    """Outer products of a batch of pairs; the limit fills as many bytes as move."""
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, batch, length), dtype=np.float32)
     out = np.empty((batch, length, length), np.float32) if given_out else None
@@ -116,8 +116,7 @@ def batched_outer(peers: Peers, batch: int, length: int, given_out: bool = False
         *peers.jax(jax_runners),
         *peers.numexpr(numexpr_runners),
     ]
+    moved = a.nbytes + b.nbytes + a.nbytes * length
     if out is not None:
-        runners += limits.fill(out.shape)
-    return Entry(
-        runners, a[:, :, None].astype(np.float64) * b[:, None, :], a.nbytes + b.nbytes + a.nbytes * length
-    )
+        runners += limits.fill((moved // a.itemsize,))
+    return Entry(runners, a[:, :, None].astype(np.float64) * b[:, None, :], moved)
