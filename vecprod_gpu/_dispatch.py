@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _costs
+from . import _costs, _early
 from ._arrays import Kind
 from .backends import _forks
 from .backends._status import Status
@@ -237,6 +237,10 @@ def _choose_for_host(operation: str, dtype: np.dtype[Any], work: _costs.Work, as
         return Choice(
             "reference", f"{asked.source} asked for {asked.backend}, which does not take {dtype}", True
         )
+    if _early.is_early(operation, dtype, work):
+        if not asked.explaining:
+            _early.count_call()
+        return Choice("reference", "the first few small calls do not pay for the import of Numba")
     for name in ON_DEVICE if _device_may_pay(work, dtype) else ():
         if _status(name).available and load(name).supports(operation, dtype):
             return Choice(name, _reason("", work, dtype, asked))
