@@ -1,8 +1,8 @@
 """One body for every backend, with or without a GPU.
 
 Without one, ``cupy`` runs its unchanged ``.cu`` kernels on the CPU through `tests.shim`, and
-``numba-cuda`` runs in Numba's simulator, in blocks of `tests.shim.turns`.  With VECPROD_TEST_REAL_GPU=1 both run on the GPU, and
-nothing stands in for them.
+``numba-cuda`` runs in Numba's simulator, in blocks of `tests.shim.turns`.  With
+VECPROD_TEST_REAL_GPU=1 both run on the GPU, and nothing stands in for them.
 """
 
 import gc
