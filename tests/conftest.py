@@ -1,10 +1,11 @@
 """One body for every backend, with or without a GPU.
 
 Without one, ``cupy`` runs its unchanged ``.cu`` kernels on the CPU through `tests.shim`, and
-``numba-cuda`` runs in Numba's simulator.  With VECPROD_TEST_REAL_GPU=1 both run on the GPU, and
-nothing stands in for them.
+``numba-cuda`` runs in Numba's simulator, in blocks of `tests.shim.turns`.  With
+VECPROD_TEST_REAL_GPU=1 both run on the GPU, and nothing stands in for them.
 """
 
+import gc
 import os
 
 REAL_GPU = os.environ.get("VECPROD_TEST_REAL_GPU") == "1"
@@ -23,7 +24,17 @@ import vecprod_gpu as vp
 
 # VECPROD_TEST_BACKENDS names fewer: where Numba is missing only "reference" can be held to anything.
 BACKENDS = tuple(os.environ.get("VECPROD_TEST_BACKENDS", "reference cpu cupy numba-cuda").split())
+if "numba-cuda" in BACKENDS and not REAL_GPU:
+    from tests.shim import turns
+
+    turns.install()
 HOST_BACKENDS = tuple(name for name in BACKENDS if name in ("reference", "cpu"))
+
+
+def pytest_collection_finish():
+    """Let the garbage collector leave aside what stays to the end: thousands of tests, and all modules."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=BACKENDS)

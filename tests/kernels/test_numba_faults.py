@@ -3,8 +3,13 @@
 Not collected on a GPU: only the simulator survives the reads out of bounds that some faults cause.
 """
 
+import threading
+
 import numpy as np
 import pytest
+from numba import cuda
+
+from tests.shim import turns
 
 from . import test_numba_comoments as moments
 from . import test_numba_simulator as comparisons
@@ -95,3 +100,43 @@ def test_fault_is_seen(file, run, right, wrong, monkeypatch):
 def test_no_fault_is_seen_in_the_kernels_themselves(file, run, monkeypatch):
     comparisons.replace_kernels(file, monkeypatch, "from numba import", "from numba import")
     run()
+
+
+# --- The blocks that the simulator is given --------------------------------------------------------
+
+
+@cuda.jit
+def sums_of_neighbours(numbers, sums, has_barrier):
+    staged = cuda.shared.array(8, np.float64)
+    i = cuda.threadIdx.x
+    staged[i] = numbers[i]
+    if has_barrier:
+        cuda.syncthreads()
+    sums[i] = staged[i - 1] + staged[(i + 1) % 8]
+
+
+@cuda.jit
+def half_wait(numbers):
+    if cuda.threadIdx.x < 4:
+        cuda.syncthreads()
+
+
+@pytest.mark.parametrize("has_barrier", [True, False])
+def test_a_missing_barrier_shows_on_every_run(rng, has_barrier):
+    """Other numbers in each run, since memory may still hold those of the last."""
+    for numbers in rng.standard_normal((5, 8)):
+        sums = np.empty(8)
+        sums_of_neighbours[1, 8](numbers, sums, has_barrier)
+        expected = np.roll(numbers, 1) + np.roll(numbers, -1)
+        assert np.array_equal(sums, expected) == has_barrier
+
+
+def test_threads_that_end_while_others_wait_are_reported():
+    with pytest.raises(RuntimeError, match="divergent syncthreads"):
+        half_wait[1, 8](np.zeros(8))
+
+
+def test_what_a_thread_raises_ends_the_block():
+    with pytest.raises(IndexError):
+        sums_of_neighbours[1, 8](np.zeros(5), np.zeros(8), True)
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, turns.Thread)]

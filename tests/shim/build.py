@@ -12,7 +12,10 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-FLAGS = ("-std=c++17", "-ffp-contract=off", "-fPIC", "-shared", "-Wno-unknown-pragmas")
+FLAGS = (
+    *("-std=c++17", "-ffp-contract=off", "-fPIC", "-Wno-unknown-pragmas"),
+    "-fno-gnu-unique",  # else the libraries would share what their templates keep
+)
 SANITIZERS = (
     *("-g", "-O0", "-fsanitize=address,undefined"),
     *("-fno-sanitize-recover=all", "-fno-omit-frame-pointer"),
@@ -64,34 +67,41 @@ class Module:
 @cache
 def build(source, *, sanitize=False, count_reads=False):
     """Compile a text of CUDA, or find it compiled; see ``cuda_shim.h`` for what is checked."""
-    table = ", ".join(f'shim::entry<{name}>::make("{name}")' for name in _KERNEL.findall(source))
-    define = "#define VECPROD_INPUT_POINTER counting_pointer<scalar_t>\n" if count_reads else ""
+    entries = [f'shim::entry<{name}>::make("{name}"), ' for name in _KERNEL.findall(source)]
     text = "\n".join(
         [
-            define + _read("cuda_shim.h"),
+            "#define VECPROD_INPUT_POINTER counting_pointer<scalar_t>" if count_reads else "",
+            "#line 1",
             source,
             '#line 1 "cuda_shim_end.h"',
             _read("cuda_shim_end.h"),
-            "const std::vector<shim::kernel>& shim::kernels() {",
-            f"static const std::vector<kernel> all = {{{table}}}; return all; }}",
+            f"const shim::kernel shim::kernels[] = {{{''.join(entries)}{{}}}};",
         ]
     )
     flags = (*FLAGS, *(SANITIZERS if sanitize else ("-O1",)))
-    key = hashlib.sha256(repr((text, flags)).encode()).hexdigest()[:24]
-    library = cache_folder() / f"{key}.so"
-    if not library.exists():
-        _compile(text, flags, library)
-    return Module(library)
+    header = _compiled((*flags, "-x", "c++-header", str(HERE / "cuda_shim.h")), ".h.gch").with_suffix("")
+    scheduler = _compiled((*flags, "-c", str(HERE / "scheduler.cpp")), ".o")
+    shared = (*flags, "-shared", "-include", str(header), "-x", "c++", "-", "-x", "none", str(scheduler))
+    return Module(_compiled(shared, ".so", text))
 
 
-def _compile(text, flags, library):
-    """Compile under a name of this process, then rename: several test workers share the folder."""
-    draft = library.with_suffix(f".{os.getpid()}.so")
-    command = ["g++", *flags, "-x", "c++", "-", "-o", str(draft)]
-    done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
-    if done.returncode:
-        raise ShimError(f"g++ refused the kernels:\n{done.stderr[:4000]}")
-    draft.rename(library)
+@cache
+def _compiled(command, suffix, text=""):
+    """What g++ makes of files and of a text, or made of them before.
+
+    It is made under a name of this process, then renamed: several test workers share the folder.
+    """
+    files = [_read(file) for file in ("cuda_shim.h", "scheduler.cpp")]
+    key = hashlib.sha256(repr((command, text, files)).encode()).hexdigest()[:24]
+    result = cache_folder() / f"{key}{suffix}"
+    if not result.exists():
+        draft = result.with_suffix(f".{os.getpid()}")
+        command = ["g++", *command, "-o", str(draft)]
+        done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
+        if done.returncode:
+            raise ShimError(f"g++ refused the kernels:\n{done.stderr[:4000]}")
+        draft.rename(result)
+    return result
 
 
 def cache_folder():
