@@ -86,8 +86,8 @@ FAULTS = {
     ),
     "linreg_lane_partials: who owns a value": ("slot / OWNED * REPLICAS", "slot / OWNED"),
     "linreg_lane_partials: no barrier behind a copy": (
-        "if (!IS_OWN) __syncthreads();\n        const",
-        "const",
+        "            __syncwarp();\n        else\n            __syncthreads();\n",
+        "            __syncwarp();\n",
     ),
     "linreg_lane_partials: no barrier between warps": (
         "= values[i];\n        __syncthreads();",
