@@ -12,8 +12,8 @@
 // (lane_cut), which compiles the kernel for them; IS_CENTRED says whether there is an offset.
 //
 // Loads are what limits it, so they are asked for early: a ring of STAGES tiles in shared memory, which
-// copy_async fills.  A thread copies the very chunks, targets and weights that it will read, and needs no barrier
-// for it.  Where rows are not whole aligned chunks of neighbours, the block copies a tile together, number by
+// copy_async fills.  A thread copies the very chunks that it will read, and a warp the targets and weights of its
+// rows, so that none waits for another.  Where rows are not whole aligned chunks of neighbours, the block copies a tile together, number by
 // number along whichever axis has the smaller stride, and a barrier follows.
 //
 // The reduction over lanes halves as it goes: of the VALUES dot products (rows times models) that are reduced
@@ -62,8 +62,9 @@ constexpr int NEIGHBOURS = LANES < WARP ? LANES : WARP;  // lanes of a group wit
 constexpr int OWNED = VALUES > NEIGHBOURS ? VALUES / NEIGHBOURS : 1;
 constexpr int OWNERS = VALUES / OWNED;
 constexpr int REPLICAS = NEIGHBOURS / OWNERS;  // lanes that own the same values
-constexpr int TARGETS = BATCHES * OWNED;  // of a thread in a tile
 constexpr int WARPS_OF_ROW = LANES / NEIGHBOURS;
+constexpr int GROUPS_OF_WARP = WARP / NEIGHBOURS;
+constexpr int WARP_ROWS = GROUPS_OF_WARP * ROWS;  // of a tile
 constexpr int WARP_SETS = THREADS / (WARPS_OF_ROW * WARP);  // of warps that work on rows of their own
 
 constexpr int COLUMNS = LANES * LANE_CHUNKS * int(CHUNK);  // that there is room for
@@ -76,12 +77,13 @@ extern __shared__ uint4 shared_memory[];
 // ---- Shared memory ----------------------------------------------------------------------------
 
 constexpr int STAGE_CHUNKS = SLOTS * THREADS;
-constexpr int TARGET_CHUNKS = TARGETS * int(sizeof(acc_t)) * THREADS / 16;
+constexpr int WEIGHT_CHUNKS = WARP_ROWS * int(sizeof(acc_t)) * THREADS / WARP / 16;
+constexpr int TARGET_CHUNKS = MODELS * WEIGHT_CHUNKS;
 constexpr int STAGES = 3 * (STAGE_CHUNKS + TARGET_CHUNKS) * 16 <= MOST_RING_BYTES ? 3 : 2;
 constexpr int RING_CHUNKS = STAGES * STAGE_CHUNKS;
 // Where weights find no room in the ring they are loaded when they are needed.
-constexpr bool HAS_RING_WEIGHTS = STAGES * (STAGE_CHUNKS + 2 * TARGET_CHUNKS) * 16 <= MOST_RING_BYTES;
-constexpr int OWNED_CHUNKS = STAGES * (HAS_RING_WEIGHTS ? 2 : 1) * TARGET_CHUNKS;
+constexpr bool HAS_RING_WEIGHTS = STAGES * (STAGE_CHUNKS + TARGET_CHUNKS + WEIGHT_CHUNKS) * 16 <= MOST_RING_BYTES;
+constexpr int NUMBER_CHUNKS = STAGES * (TARGET_CHUNKS + (HAS_RING_WEIGHTS ? WEIGHT_CHUNKS : 0));
 
 // A slot of a stage holds one chunk for each thread, in an order that keeps both neighbouring threads and the
 // same lane of neighbouring groups in different banks.  Copies of rows of fewer lanes would lose more by it.
@@ -90,18 +92,21 @@ inline __device__ uint4* ring_chunk(int stage, int slot, int thread) {
     return shared_memory + (stage * SLOTS + slot) * THREADS + swizzled;
 }
 
-// An item of a stage holds one target for each thread, ...
-inline __device__ acc_t* ring_target(int stage, int item) {
-    acc_t* targets = reinterpret_cast<acc_t*>(shared_memory + RING_CHUNKS);
-    return targets + (stage * TARGETS + item) * THREADS + threadIdx.x;
+// Of the thread's warp, by row and model: one of y serves all models from the place of the first.
+inline __device__ acc_t* ring_targets(int stage) {
+    acc_t* targets = reinterpret_cast<acc_t*>(shared_memory + RING_CHUNKS + stage * TARGET_CHUNKS);
+    return targets + threadIdx.x / WARP * (WARP_ROWS * MODELS);
 }
 
-// ... and one weight.
-inline __device__ acc_t* ring_weight(int stage, int item) { return ring_target(STAGES + stage, item); }
+// Of the thread's warp, by row.
+inline __device__ acc_t* ring_weights(int stage) {
+    const int place = RING_CHUNKS + STAGES * TARGET_CHUNKS + stage * WEIGHT_CHUNKS;
+    return reinterpret_cast<acc_t*>(shared_memory + place) + threadIdx.x / WARP * WARP_ROWS;
+}
 
 // Dot products on their way between the warps of a row: (2, GROUPS, WARPS_OF_ROW, VALUES).
 inline __device__ acc_t* exchanged_values(int parity, int group) {
-    acc_t* values = reinterpret_cast<acc_t*>(shared_memory + RING_CHUNKS + OWNED_CHUNKS);
+    acc_t* values = reinterpret_cast<acc_t*>(shared_memory + RING_CHUNKS + NUMBER_CHUNKS);
     return values + (parity * GROUPS + group) * WARPS_OF_ROW * VALUES;
 }
 
@@ -116,7 +121,7 @@ inline __device__ acc_t* value_sums(int quantity, int set) {
 }
 
 static_assert(WARP_SETS * (COLUMNS * MODELS + 2 * VALUES) * int(sizeof(acc_t)) <=
-                  (RING_CHUNKS + OWNED_CHUNKS) * 16,
+                  (RING_CHUNKS + NUMBER_CHUNKS) * 16,
               "the sums take the place of the ring");
 
 // ---- Where a thread stands --------------------------------------------------------------------
@@ -135,12 +140,21 @@ struct place_t {
 
     __device__ int first_model() const { return first_value() % MODELS; }
 
-    // The row of a tile and the model of the values that it owns, OWNED of each batch.
-    __device__ int row(int item) const {
-        return (item / OWNED * ROWS_AT_ONCE + first_row() + item % OWNED / MODELS) * GROUPS + group;
+    // The row of the group and the model of one of the values that it owns of a batch.
+    __device__ int row(int batch, int value) const { return batch * ROWS_AT_ONCE + first_row() + value / MODELS; }
+
+    __device__ int model(int value) const { return first_model() + value % MODELS; }
+
+    // Its place among the rows of the warp, ...
+    __device__ int warp_row(int batch, int value) const {
+        return row(batch, value) * GROUPS_OF_WARP + group % GROUPS_OF_WARP;
     }
 
-    __device__ int model(int item) const { return first_model() + item % OWNED % MODELS; }
+    // ... and that of one of those among the rows of a tile.
+    __device__ int tile_row(int warp_row) const {
+        return warp_row / GROUPS_OF_WARP * GROUPS + group / GROUPS_OF_WARP * GROUPS_OF_WARP +
+               warp_row % GROUPS_OF_WARP;
+    }
 
     // Whether it alone speaks for them.
     __device__ bool is_speaker() const { return lane % REPLICAS == 0 && lane < NEIGHBOURS; }
@@ -208,22 +222,22 @@ inline __device__ void copy_together(const problem_t& problem, int stage, index_
     }
 }
 
-// The targets and weights of the values that the thread will own; those of rows from `rows` on become 0.
+// The targets and weights of the warp's rows, each by one of its threads; those of rows from `rows` on become 0.
 inline __device__ void copy_targets(const problem_t& problem, const place_t& place, int stage, index_t first_row,
                                     int rows, index_t first_model) {
-    const acc_t* targets = problem.targets(first_row, problem.y_columns == 1 ? 0 : first_model);
-    const int y_columns = int(problem.y_columns), models = int(smaller(MODELS, problem.k - first_model));
-#pragma unroll
-    for (int item = 0; item < TARGETS; ++item) {
-        const int row = place.row(item), model = place.model(item);
-        const int at = row * y_columns + (y_columns == 1 ? 0 : model);
-        copy_async_scalar(ring_target(stage, item), targets + at, row < rows && model < models);
+    const bool is_one = problem.y_columns == 1;
+    const acc_t* targets = problem.targets(first_row, is_one ? 0 : first_model);
+    const int y_columns = int(problem.y_columns), models = is_one ? 1 : int(smaller(MODELS, problem.k - first_model));
+#pragma unroll 1
+    for (int i = threadIdx.x % WARP; i < WARP_ROWS * (is_one ? 1 : MODELS); i += WARP) {
+        const int warp_row = is_one ? i : i / MODELS, model = is_one ? 0 : i % MODELS, row = place.tile_row(warp_row);
+        copy_async_scalar(ring_targets(stage) + (warp_row * MODELS + model), targets + (row * y_columns + model),
+                          row < rows && model < models);
     }
     if (!HAS_RING_WEIGHTS || !problem.has_weight) return;
     const acc_t* weights = problem.weights(first_row);
-#pragma unroll
-    for (int item = 0; item < TARGETS; ++item)
-        copy_async_scalar(ring_weight(stage, item), weights + place.row(item), place.row(item) < rows);
+    for (int i = threadIdx.x % WARP; i < WARP_ROWS; i += WARP)
+        copy_async_scalar(ring_weights(stage) + i, weights + place.tile_row(i), place.tile_row(i) < rows);
 }
 
 template <bool IS_OWN>
@@ -336,11 +350,11 @@ inline __device__ void add_warps(const place_t& place, int parity, acc_t* values
     }
 }
 
-// The weight of an owned value; a row from `rows` on weighs nothing.
-inline __device__ acc_t weight_of(const problem_t& problem, const place_t& place, int stage, int item,
+// The weight of a row of the warp; one from `rows` on weighs nothing.
+inline __device__ acc_t weight_of(const problem_t& problem, const place_t& place, int stage, int warp_row,
                                   index_t first_row, int rows) {
-    if (HAS_RING_WEIGHTS && problem.has_weight) return *ring_weight(stage, item);
-    const int row = place.row(item);
+    if (HAS_RING_WEIGHTS && problem.has_weight) return ring_weights(stage)[warp_row];
+    const int row = place.tile_row(warp_row);
     return row < rows ? problem.weight(first_row + row) : acc_t(0);
 }
 
@@ -363,9 +377,9 @@ inline __device__ void add_batch(const problem_t& problem, const place_t& place,
 
 #pragma unroll
     for (int i = 0; i < OWNED; ++i) {
-        const int item = batch * OWNED + i;
-        const acc_t weight = weight_of(problem, place, stage, item, first_row, rows_left);
-        const acc_t residual = subtract(values[i], *ring_target(stage, item));
+        const int row = place.warp_row(batch, i), model = problem.y_columns == 1 ? 0 : place.model(i);
+        const acc_t weight = weight_of(problem, place, stage, row, first_row, rows_left);
+        const acc_t residual = subtract(values[i], ring_targets(stage)[row * MODELS + model]);
         values[i] = multiply(weight, residual);
         totals.square[i] = fused(residual, values[i], totals.square[i]);
         totals.weight[i] = add(totals.weight[i], weight);
@@ -457,7 +471,10 @@ inline __device__ void add_block(const problem_t& problem, const place_t& place,
 #pragma unroll 1
     for (int row = 0; row < rows; row += TILE_ROWS) {
         wait_for_copies<STAGES - 2>();
-        if (!IS_OWN) __syncthreads();
+        if (IS_OWN)
+            __syncwarp();
+        else
+            __syncthreads();
         const int ahead = row + (STAGES - 1) * TILE_ROWS, last_stage = stage == 0 ? STAGES - 1 : stage - 1;
         copy_tile<IS_OWN>(problem, place, last_stage, first_row + ahead, rows - ahead, first_model);
 #pragma unroll
@@ -472,6 +489,22 @@ inline __device__ void add_block(const problem_t& problem, const place_t& place,
     __syncthreads();
 }
 
+// All blocks of rows that fall to this block of threads.
+template <bool IS_OWN>
+inline __device__ void add_blocks(const problem_t& problem, index_t first_model, index_t rows_per_block,
+                                  double* partials) {
+    const place_t place;
+    columns_t columns;
+    columns.load(problem, place, first_model);
+    const int blocks = int((problem.n + rows_per_block - 1) / rows_per_block);
+    for (int block = blockIdx.y; block < blocks; block += gridDim.y) {
+        const index_t first_row = block * rows_per_block, width = problem.d * problem.k + problem.k + 1;
+        const int rows = int(smaller(rows_per_block, problem.n - first_row));
+        add_block<IS_OWN>(problem, place, columns, first_model, first_row, rows,
+                          partials + (problem.number * blocks + block) * width);
+    }
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_AT_ONCE)
 linreg_lane_partials(input_pointer X, const acc_t* y, const acc_t* w, const acc_t* sample_weight,
                      const acc_t* x_offset, double* partials, index_t n, index_t d, index_t k, index_t y_columns,
@@ -482,18 +515,8 @@ linreg_lane_partials(input_pointer X, const acc_t* y, const acc_t* w, const acc_
     const index_t first_model = (blockIdx.x - number * model_groups) * MODELS;
     const problem_t problem = {number, X, y, w, sample_weight, x_offset, n, d, k, y_columns, x_problem_stride,
                                x_row_stride, x_column_stride, has_weight != 0, IS_CENTRED};
-    const place_t place;
-    columns_t columns;
-    columns.load(problem, place, first_model);
-    const bool is_own = has_own_chunks(problem);
-    const index_t blocks = (n + rows_per_block - 1) / rows_per_block, width = d * k + k + 1;
-    for (index_t block = blockIdx.y; block < blocks; block += gridDim.y) {
-        const index_t first_row = block * rows_per_block;
-        const int rows = int(smaller(rows_per_block, n - first_row));
-        double* sums = partials + (number * blocks + block) * width;
-        if (is_own)
-            add_block<true>(problem, place, columns, first_model, first_row, rows, sums);
-        else
-            add_block<false>(problem, place, columns, first_model, first_row, rows, sums);
-    }
+    if (has_own_chunks(problem))
+        add_blocks<true>(problem, first_model, rows_per_block, partials);
+    else
+        add_blocks<false>(problem, first_model, rows_per_block, partials);
 }

@@ -36,7 +36,8 @@
 #define __launch_bounds__(...)
 #define __syncthreads() shim::barrier(__FILE__, __LINE__)
 #define look_again() shim::look()
-// All warps of a block shuffle together, so that a shuffle in divergent code is reported like a barrier there.
+// All warps of a block meet and shuffle together, so that either in divergent code is reported like a barrier there.
+#define __syncwarp() shim::barrier(__FILE__, __LINE__)
 #define __shfl_sync(mask, value, source, width) \
     shim::shuffle(value, threadIdx.x / (width) * (width) + (source), __FILE__, __LINE__)
 #define __shfl_xor_sync(mask, value, across) shim::shuffle(value, threadIdx.x ^ (across), __FILE__, __LINE__)

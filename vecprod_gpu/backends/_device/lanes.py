@@ -129,12 +129,12 @@ def _rows_of_a_block(n: int, d: int, k: int, stored_itemsize: int, groups: int, 
 
 def shared_bytes(models: int, lanes: int, lane_chunks: int, sum_itemsize: int) -> int:
     """The ring of two or three stages, and where a row spans several warps, what goes between them."""
-    owned = owned_values(models, lanes, lane_chunks) * sum_itemsize
-    rows = rows_of_a_group(lane_chunks)
-    stage = THREADS * (rows * lane_chunks * CHUNK_BYTES + owned)  # chunks and targets
+    rows, in_warp = rows_of_a_group(lane_chunks), min(lanes, WARP)
+    weights = THREADS // in_warp * rows * sum_itemsize  # each warp has those of its rows
+    stage = THREADS * rows * lane_chunks * CHUNK_BYTES + models * weights  # chunks and targets
     stages = 3 if 3 * stage <= MOST_RING_BYTES else 2
-    weights = stages * THREADS * owned
-    ring = stages * stage + (weights if stages * stage + weights <= MOST_RING_BYTES else 0)
+    has_weights = stages * (stage + weights) <= MOST_RING_BYTES
+    ring = stages * (stage + (weights if has_weights else 0))
     values = min(rows * models, MOST_VALUES) * sum_itemsize
     return ring + (2 * (THREADS // WARP) * values if lanes > WARP else 0)
 
