@@ -25,7 +25,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "normals": ("vectors.cuh", "geometry.cuh"),
     "comoments": ("kinds.cuh", "async.cuh", "tiles.cuh"),
     "linreg": ("regression.cuh",),
-    "linreg_lanes": ("regression.cuh", "async.cuh"),
+    "linreg_lanes": ("regression.cuh", "async.cuh", "lanes.cuh"),
 }
 """The kernel files, by the names that `source` and `get_kernel` take, and the headers each one needs."""
 
