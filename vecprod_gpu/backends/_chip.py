@@ -43,9 +43,7 @@ class CupyChip:
         function = _compile.get_kernel(file, kernel, stored_dtype, sum_dtype, constants)
         # The most that any launch needs: another thread may launch the same function between the two.
         function.max_dynamic_shared_size_bytes = self.shared_bytes
-        function.kernel(
-            grid, (THREADS,), tuple(args), shared_bytes, enable_cooperative_groups=is_cooperative
-        )
+        function.kernel(grid, (THREADS,), tuple(args), shared_bytes, enable_cooperative_groups=is_cooperative)
         if (notes := recorder()) is not None:
             notes.did_more()
 

@@ -83,7 +83,7 @@ class Chip(Protocol):
         constants: Constants,
         is_cooperative: bool,
     ) -> None:
-        """As `Launcher.launch`, with `THREADS` threads a block, which run all together if it is cooperative."""
+        """As `Launcher.launch`, with `THREADS` threads a block; all blocks run together if `is_cooperative`."""
 
 
 class Launcher(Protocol):

@@ -138,7 +138,7 @@ def linreg_steps(
     points: Any,
     losses: Any,
 ) -> None:
-    """One launch that keeps X on chip, or one pass after another, as the contract of `vecprod_gpu.backends` says."""
+    """One launch that keeps X on chip, or pass after pass; the contract is that of `vecprod_gpu.backends`."""
     X = with_whole_strides(launcher, X)
     crews = crews_for(launcher, X, w, x_offset) if losses.shape[0] > 1 else None
     if crews is not None:

@@ -40,7 +40,7 @@ def stepper_for(centred: Centred, start: Array, rate: Host, settings: Settings) 
 
 
 class FusedStepper:
-    """Takes the step within the pass over X; some steps ahead, in one call, on data that is small or kept on chip.
+    """Takes the step within the pass over X; on data that is small, or kept on chip, some ahead in one call.
 
     On large data a step ahead would be a pass too many where the descent stops.
     """
