@@ -179,7 +179,7 @@ def linreg(cupy, X, y, w, sample_weight, x_offset, *, l1=0.0, l2=0.0, learning_r
 
 
 def walk(cupy, X, y, w, sample_weight=None, x_offset=None, *, steps=3):
-    """Check that ``linreg_steps``, X on the device, has the bits of ``linreg_pass``; returns points and losses."""
+    """Check that ``linreg_steps`` has the bits of ``linreg_pass``, X on the device; returns both results."""
     backend, how = backend_of(cupy), {"l1": 0.02, "l2": 0.3, "learning_rate": 0.1}
     device = [None if array is None else cupy.asarray(array) for array in (y, w, sample_weight, x_offset)]
     y, w, *optional = device
@@ -305,7 +305,7 @@ def every_gradient(cupy, rng, sizes):
 
 
 def every_walk(cupy, rng):
-    """Those calls for many steps: teams of one and of several, with one block of rows for each and with more."""
+    """Those calls for many steps: teams of one and of several, with one block of rows each and with more."""
     X, *rest = regression(rng, 2200, 4, 1, stored="d", summed="d")
     walk(cupy, cupy.asarray(X), *rest)
     X, *rest = regression(rng, 37, 6, 3, problems=2)

@@ -123,8 +123,8 @@ above never ask which one they hold.
     `linreg_pass`, and so are the bits.
 
 ``linreg_is_kept(X, w, x_offset) -> bool``
-    Whether several steps of `linreg_steps` on these arrays read X once, so that a step is cheap beside a call.
-    It depends on what the device can hold, as the bits do not.
+    Whether all steps of a call of `linreg_steps` read X once, so that a step is cheap beside the call.  It
+    depends on what the device can hold, as the bits do not.
 
 **Small problems**, of ``reference`` and ``cpu`` alone, on C-contiguous float64 arrays of the host: P problems
 of d columns and k models, each at least 1.  Their objectives are

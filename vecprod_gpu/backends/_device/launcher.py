@@ -57,7 +57,7 @@ class Chip(Protocol):
     Attributes
     ----------
     blocks_together : int
-        Blocks that a cooperative launch may have, one on each multiprocessor; 1 where there is no such launch.
+        Blocks of a cooperative launch, one on each multiprocessor; 1 where there is no such launch.
     shared_bytes : int
         Dynamic shared memory that a block may ask for.
     """
@@ -83,7 +83,7 @@ class Chip(Protocol):
         constants: Constants,
         is_cooperative: bool,
     ) -> None:
-        """As `Launcher.launch`, with `THREADS` threads a block; all blocks run together if `is_cooperative`."""
+        """As `Launcher.launch`, of `THREADS` threads a block; all run together if `is_cooperative`."""
 
 
 class Launcher(Protocol):
