@@ -54,7 +54,15 @@ def as_large_as_the_gpu(cp):
 @pytest.mark.parametrize("code", "fd")
 @pytest.mark.parametrize(
     ("n", "d", "k", "problems"),
-    [(256, 8, 1, 1), (2000, 64, 1, 1), (1001, 33, 3, 2), (300, 7, 9, 5), (77, 300, 1, 40), (9, 2000, 1, 1)],
+    [
+        (256, 8, 1, 1),
+        (2000, 64, 1, 1),
+        (1001, 33, 3, 2),
+        (300, 7, 9, 5),
+        (77, 300, 1, 40),
+        (9, 2000, 1, 1),
+        (614_400, 4, 1, 1),
+    ],
 )
 def test_the_bits_are_those_of_single_steps(cp, code, n, d, k, problems):
     arrays = problem(cp, n, d, k, problems, code)

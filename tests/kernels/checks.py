@@ -310,7 +310,7 @@ def every_walk(cupy, rng):
     walk(cupy, cupy.asarray(X), *rest)
     X, *rest = regression(rng, 37, 6, 3, problems=2)
     walk(cupy, shifted(cupy, X), *rest)
-    X, y, w, *_ = regression(rng, 211, 64, 1)
+    X, y, w, *_ = regression(rng, 290, 64, 1, problems=2)
     walk(cupy, cupy.asarray(X), y, w)
 
 

@@ -40,7 +40,7 @@ without asynchronous copies (7.5): what fits is an estimate there."""
 LANE_SHAPES = ((64, 1, False), (4096, 1, True), (300, 1, False), (64, 8, False), (3, 5, True))
 """Columns, models and whether there is an offset, for which rows in registers are compiled."""
 
-STEP_SHAPES = ((64, 1, False), (3, 5, True))
+STEP_SHAPES = ((64, 1, False),)
 """Those for many steps, each of which takes as long to compile as all of the others."""
 
 BLOCKS_AT_ONCE = {"comoments": 1, "linreg_steps": 1}

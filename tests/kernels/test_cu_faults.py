@@ -110,10 +110,6 @@ FAULTS = {
         "rows - row > (TILES_AT_ONCE - 1) * TILE_ROWS",
         "rows - row > TILES_AT_ONCE * TILE_ROWS - TILE_ROWS * 2",
     ),
-    "linreg_lane_steps: no barrier before other sums": (
-        "if (block + team.crew < team.blocks) __syncthreads();",
-        "",
-    ),
     "linreg_lane_steps: no barrier behind a step": (
         "            receive_point(team, step);\n        }\n        __syncthreads();",
         "            receive_point(team, step);\n        }",
@@ -137,10 +133,6 @@ FAULTS = {
     ),
     "linreg_step_losses: the weights of a problem": ("weights + problem * blocks_per_problem", "weights"),
     "messages: of another step": ("unsigned(low) == step && unsigned(high) == step", "low && high"),
-    "messages: the second half of the lanes": (
-        "if (lanes > width) sum += receive_lane(from, stride, blocks, lane + width, lanes, step);",
-        "",
-    ),
     "linreg_finish: l2 in the loss": ("l2 / 2 * coefficient * coefficient", "l2 * coefficient * coefficient"),
     "linreg_finish: the threshold": ("learning_rate * l1)", "l1)"),
 }

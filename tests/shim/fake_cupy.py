@@ -23,7 +23,7 @@ from vecprod_gpu.backends import _chip, cupy_raw
 
 DEFAULT_SHARED_BYTES = 49152
 MOST_SHARED_BYTES = 65536  # of compute capability 7.5, the least that any supported GPU grants
-MULTIPROCESSORS = 3
+MULTIPROCESSORS = 4
 
 
 class ndarray(np.ndarray):
