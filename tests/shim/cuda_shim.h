@@ -14,6 +14,7 @@
 #include <math.h>
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -284,7 +285,7 @@ struct block_t {
         blockIdx = index;
         shim::shuffled = shuffled.data();
         poison_shared_memory(shared_bytes);
-        memcpy(shared_memory, shared.data(), shared.size());
+        std::copy(shared.begin(), shared.end(), reinterpret_cast<char*>(shared_memory));
         outcome_t outcome = run_rounds();
         if (!kept_to_shared_memory(shared_bytes)) return FAILED;
         const char* left = reinterpret_cast<const char*>(shared_memory);
