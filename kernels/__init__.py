@@ -42,6 +42,11 @@ kernel                  arguments
 ``linreg_lane_partials``
                         X, y, w, sample_weight, x_offset, partials, n, d, k, y_columns,
                         x_problem_stride, x_row_stride, x_column_stride, rows_per_block, has_weight
+``linreg_lane_steps``   X, y, w, sample_weight, x_offset, points, squares, weights, mail, n, d, k,
+                        y_columns, x_problem_stride, x_row_stride, x_column_stride, rows_per_block,
+                        has_weight, steps, lanes, l1, l2, learning_rate
+``linreg_step_losses``  squares, weights, w, points, losses, steps, problems, blocks_per_problem,
+                        d, k, lanes, l1, l2
 ``linreg_finish``       partials, w, out, loss, blocks_per_problem, d, k, lanes,
                         l1, l2, learning_rate, is_step, has_loss
 ======================  ==========================================================================
@@ -53,7 +58,9 @@ c of ``vector_angle`` and ``parallelogram_area``.  ``alpha`` and ``beta`` are ``
 
 ``partials`` of ``linreg`` is double, ``(problems, blocks_per_problem, d * k + k + 1)``: the sums of
 ``x * s * r``, of ``s * r**2`` and of ``s`` over one block of rows.  ``linreg_lane_partials`` writes them
-for rows that registers hold; it is compiled for a shape, as Numba cannot, and so has no twin.
+for rows that registers hold; it is compiled for a shape, as Numba cannot, and so has no twin.  For the same
+reason there is none of ``linreg_lane_steps``, which takes steps in one launch with X in shared memory, and of
+``linreg_step_losses``, which makes losses of what it leaves: the other dialect launches pass after pass.
 
 ``faces`` holds int64 where ``is_wide``, else int32.  ``first_bad``, one int64, comes in as
 ``face_count`` and leaves as the smallest number of a face with an index out of range, if there is one.

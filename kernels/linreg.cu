@@ -311,32 +311,6 @@ linreg_partials(input_pointer X, const acc_t* y, const acc_t* w, const acc_t* sa
 
 // ---- Finish -----------------------------------------------------------------------------------
 
-// Written so that a NaN stays one: fmax would turn it into 0.
-inline __device__ double soft_threshold(double value, double threshold) {
-    const double shrunk = fabs(value) - threshold;
-    return copysign(shrunk < 0 ? 0.0 : shrunk, value);
-}
-
-// One lane of the sum of `column` over the blocks of rows.
-inline __device__ double sum_blocks(const double* partials, index_t blocks, index_t width, index_t column, int lane,
-                                    int lanes) {
-    double sum = 0;
-#pragma unroll 8
-    for (index_t block = lane; block < blocks; block += lanes) sum += partials[block * width + column];
-    return sum;
-}
-
-// One lane of the penalties of a model; w points at its first coefficient.
-inline __device__ double sum_penalties(const acc_t* w, index_t d, index_t k, double l1, double l2, int lane,
-                                       int lanes) {
-    double sum = 0;
-    for (index_t column = lane; column < d; column += lanes) {
-        const double coefficient = w[column * k];
-        sum += l1 * fabs(coefficient) + l2 / 2 * coefficient * coefficient;
-    }
-    return sum;
-}
-
 // The outputs are the d * k entries of the gradient and then, where asked for, the k losses; `lanes` threads
 // share one, and a block takes blockDim / lanes of them at a time.  out may be w: whoever writes an entry alone
 // has read it (the host gives a copy of w where the losses read all of it).
@@ -370,7 +344,7 @@ extern "C" __global__ void linreg_finish(const double* partials, const acc_t* w,
             loss[p * k + (output - entries)] = sums[slot];
             continue;
         }
-        const double gradient = sums[slot] / total_weight + l2 * w[output];
-        out[output] = is_step ? soft_threshold(w[output] - learning_rate * gradient, learning_rate * l1) : gradient;
+        const double gradient = gradient_of(sums[slot], total_weight, w[output], l2);
+        out[output] = is_step ? proximal_step(w[output], gradient, learning_rate, l1) : gradient;
     }
 }

@@ -325,6 +325,7 @@ OPERATIONS = (
     "face_normals",
     "gram",
     "grid_normals",
+    "linreg_is_kept",
     "linreg_pass",
     "linreg_steps",
     "measure",

@@ -24,8 +24,9 @@ FILES: dict[str, tuple[str, ...]] = {
     "measures": ("vectors.cuh", "geometry.cuh"),
     "normals": ("vectors.cuh", "geometry.cuh"),
     "comoments": ("kinds.cuh", "async.cuh", "tiles.cuh"),
-    "linreg": ("regression.cuh",),
-    "linreg_lanes": ("regression.cuh", "async.cuh"),
+    "linreg": ("regression.cuh", "finish.cuh"),
+    "linreg_lanes": ("regression.cuh", "async.cuh", "lanes.cuh"),
+    "linreg_steps": ("regression.cuh", "async.cuh", "lanes.cuh", "finish.cuh", "messages.cuh"),
 }
 """The kernel files, by the names that `source` and `get_kernel` take, and the headers each one needs."""
 

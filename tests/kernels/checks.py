@@ -178,6 +178,23 @@ def linreg(cupy, X, y, w, sample_weight, x_offset, *, l1=0.0, l2=0.0, learning_r
     return out, loss
 
 
+def walk(cupy, X, y, w, sample_weight=None, x_offset=None, *, steps=3):
+    """Check that ``linreg_steps`` has the bits of ``linreg_pass``, X on the device; returns both results."""
+    backend, how = backend_of(cupy), {"l1": 0.02, "l2": 0.3, "learning_rate": 0.1}
+    device = [None if array is None else cupy.asarray(array) for array in (y, w, sample_weight, x_offset)]
+    y, w, *optional = device
+    points = cupy.empty((steps, *w.shape), w.dtype)
+    losses = cupy.empty((steps, w.shape[0], w.shape[2]), np.float64)
+    backend.linreg_steps(X, y, w, *optional, **how, points=points, losses=losses)
+    for point, loss in zip(points, losses, strict=True):
+        out, expected = cupy.empty(w.shape, w.dtype), cupy.empty(loss.shape, np.float64)
+        backend.linreg_pass(X, y, w, *optional, **how, out=out, loss=expected)
+        assert bits(point) == bits(out)
+        assert bits(loss) == bits(expected)
+        w = out
+    return points, losses
+
+
 def random_weights(rng, shape, code):
     """Random weights: real and positive, or any integers."""
     return random(rng, shape, code) if np.dtype(code).kind in "iu" else rng.random(shape).astype(code)
@@ -247,6 +264,7 @@ def everything(cupy, seed=0):
     every_normal(cupy, rng)
     every_moment(cupy, rng)
     every_regression(cupy, rng)
+    every_walk(cupy, rng)
 
 
 def every_product(cupy, rng):
@@ -284,6 +302,16 @@ def every_gradient(cupy, rng, sizes):
         linreg(cupy, shifted(cupy, X), *rest, l2=0.2)
         by_columns = cupy.asarray(X.transpose(0, 2, 1).copy()).transpose(0, 2, 1)
         linreg(cupy, by_columns, rest[0], rest[1], None, None)
+
+
+def every_walk(cupy, rng):
+    """Those calls for many steps: teams of one and of several, with one block of rows each and with more."""
+    X, *rest = regression(rng, 2200, 4, 1, stored="d", summed="d")
+    walk(cupy, cupy.asarray(X), *rest)
+    X, *rest = regression(rng, 37, 6, 3, problems=2)
+    walk(cupy, shifted(cupy, X), *rest)
+    X, y, w, *_ = regression(rng, 290, 64, 1, problems=2)
+    walk(cupy, cupy.asarray(X), y, w)
 
 
 def every_measure(cupy, rng):

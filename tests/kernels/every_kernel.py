@@ -9,14 +9,14 @@ import argparse
 import importlib
 import sys
 from collections import Counter, defaultdict
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 import numpy as np
 
 from tests.kernels import checks
 from tests.kernels.listing import FOLDER, documented, in_numba
-from vecprod_gpu.backends import _windows, cupy_raw
+from vecprod_gpu.backends import _chip, _windows, cupy_raw
 
 DIALECTS = ("cupy", "numba-cuda")
 OTHER_TYPES = "edFDbQ"
@@ -39,9 +39,13 @@ def run(arrays, is_small=False):
     if is_small:
         checks.every_moment(arrays, rng, sizes=[(7, 3, 2)])
         checks.every_regression(arrays, rng, sizes=[(9, 3, 2)])
+        checks.walk(
+            arrays, arrays.asarray(checks.random(rng, (1, 5, 2), "f")), *checks.regression(rng, 5, 2)[1:]
+        )
     else:
         checks.every_moment(arrays, rng)
         checks.every_regression(arrays, rng)
+        checks.every_walk(arrays, rng)
         other_types(arrays, rng)
 
 
@@ -75,16 +79,21 @@ def other_types(arrays, rng):
 @contextmanager
 def launches(dialect):
     """Meanwhile count the launches of each kernel, by the types of its arrays."""
-    place, name = (cupy_raw._CupyLauncher, "launch") if dialect == "cupy" else (_windows, "launch")
-    launch, counts = getattr(place, name), defaultdict(Counter)
+    places = (cupy_raw._CupyLauncher, _chip.CupyChip) if dialect == "cupy" else (_windows,)
+    counts = defaultdict(Counter)
 
-    def counted(*arguments, **options):
-        _, kernel, *rest = arguments[dialect == "cupy" :]
-        arrays = next(one for one in rest if isinstance(one, tuple) and hasattr(one[0], "dtype"))
-        counts[kernel][arrays[0].dtype.char] += 1
-        launch(*arguments, **options)
+    def counting(launch):
+        def counted(*arguments, **options):
+            _, kernel, *rest = arguments[dialect == "cupy" :]
+            arrays = next(one for one in rest if isinstance(one, tuple) and hasattr(one[0], "dtype"))
+            counts[kernel][arrays[0].dtype.char] += 1
+            launch(*arguments, **options)
 
-    with mock.patch.object(place, name, counted):
+        return counted
+
+    with ExitStack() as patches:
+        for place in places:
+            patches.enter_context(mock.patch.object(place, "launch", counting(place.launch)))
         yield counts
 
 

@@ -29,6 +29,7 @@ FILES = {
     "comoments": "gram",
     "linreg": "linreg",
     "linreg_lanes": "linreg",
+    "linreg_steps": "linreg",
 }
 """An operation that takes all types of a file."""
 
@@ -39,10 +40,14 @@ without asynchronous copies (7.5): what fits is an estimate there."""
 LANE_SHAPES = ((64, 1, False), (4096, 1, True), (300, 1, False), (64, 8, False), (3, 5, True))
 """Columns, models and whether there is an offset, for which rows in registers are compiled."""
 
-BLOCKS_AT_ONCE = {"comoments": 1}
-"""Blocks of 256 threads on a multiprocessor, where they are not two: sums of double fill its registers."""
+STEP_SHAPES = ((64, 1, False),)
+"""Those for many steps, each of which takes as long to compile as all of the others."""
 
-WIDER = {"comoments": ("ed", "fd", "FD"), "linreg": ("fd",), "linreg_lanes": ("fd",)}
+BLOCKS_AT_ONCE = {"comoments": 1, "linreg_steps": 1}
+"""Blocks of 256 threads on a multiprocessor, where they are not two: sums of double fill its registers, or X
+its shared memory."""
+
+WIDER = {"comoments": ("ed", "fd", "FD"), "linreg": ("fd",), "linreg_lanes": ("fd",), "linreg_steps": ("fd",)}
 """Pairs that sum in a wider type than usual."""
 
 
@@ -57,10 +62,11 @@ def type_pairs(file):
 
 def sources(file, stored, summed):
     """Texts of a file for a pair of types: one, or one for each of some shapes."""
-    if file != "linreg_lanes":
+    if file not in ("linreg_lanes", "linreg_steps"):
         return [_compile.source(file, stored, summed)]
     itemsizes = stored.itemsize, summed.itemsize
-    cuts = [lane_cut(10**6, d, k, *itemsizes, is_centred) for d, k, is_centred in LANE_SHAPES]
+    shapes = LANE_SHAPES if file == "linreg_lanes" else STEP_SHAPES
+    cuts = [lane_cut(10**6, d, k, *itemsizes, is_centred) for d, k, is_centred in shapes]
     return [_compile.source(file, stored, summed, cut.constants) for cut in cuts if cut is not None]
 
 

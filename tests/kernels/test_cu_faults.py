@@ -93,6 +93,37 @@ FAULTS = {
         "= values[i];\n        __syncthreads();",
         "= values[i];",
     ),
+    "linreg_lane_steps: rows of one block for another's": (
+        "block += team.crew, stage += tiles)",
+        "block += team.crew)",
+    ),
+    "linreg_lane_steps: the last of three tiles": (
+        "rows - row > (TILES_AT_ONCE - 1) * TILE_ROWS",
+        "rows - row > TILES_AT_ONCE * TILE_ROWS - TILE_ROWS * 2",
+    ),
+    "linreg_lane_steps: no barrier behind a step": (
+        "            receive_point(team, step);\n        }\n        __syncthreads();",
+        "            receive_point(team, step);\n        }",
+    ),
+    "linreg_lane_steps: weights that nobody sends": (
+        "if (step == 1 && threadIdx.x == 0) send(",
+        "if (step == 0) send(",
+    ),
+    "linreg_lane_steps: the start of every step": (
+        "take_point(place, point_after(step - 1)",
+        "take_point(place, point_after(0)",
+    ),
+    "linreg_lane_steps: the coefficients of others": (
+        "output = team.member + number * team.crew;",
+        "output = number * team.crew;",
+    ),
+    "linreg_lane_steps: the groups of models": ("mail + blockIdx.x * messages", "mail"),
+    "linreg_step_losses: where a step starts": (
+        "points + (start - problems) * entries",
+        "points + start * entries",
+    ),
+    "linreg_step_losses: the weights of a problem": ("weights + problem * blocks_per_problem", "weights"),
+    "messages: of another step": ("unsigned(low) == step && unsigned(high) == step", "low && high"),
     "linreg_finish: l2 in the loss": ("l2 / 2 * coefficient * coefficient", "l2 * coefficient * coefficient"),
     "linreg_finish: the threshold": ("learning_rate * l1)", "l1)"),
 }
@@ -109,6 +140,7 @@ CALLS = {
     **dict.fromkeys(("batched_outer", "cross_contiguous", "cross_strided", "vecdot"), checks.every_product),
     **dict.fromkeys(("measures", "triple_product", "vector_angle"), checks.every_measure),
     **dict.fromkeys(("face_normals", "grid_normals", "vertex_normals"), checks.every_normal),
+    **dict.fromkeys(("linreg_lane_steps", "linreg_step_losses", "messages"), checks.every_walk),
     **dict.fromkeys(("linreg_finish", "linreg_lane_partials", "linreg_partials"), checks.every_regression),
 }
 """What calls the kernel, or the header, that a fault is planted in."""

@@ -39,7 +39,7 @@ def sanitized(calls, correct="", wrong=""):
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("calls", ["product", "measure", "normal", "moment", "regression"])
+@pytest.mark.parametrize("calls", ["product", "measure", "normal", "moment", "regression", "walk"])
 def test_no_kernel_oversteps(calls):
     assert "clean" in sanitized(calls).splitlines()
 

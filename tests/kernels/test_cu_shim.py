@@ -331,3 +331,45 @@ def test_a_divergent_barrier_is_named():
     out = np.zeros(4, np.int32)
     with pytest.raises(ShimError, match=r"thread 0 waits at diverge\.cu:2, but thread 1 has ended"):
         module.launch("diverge", (1,), 4, [np.uint64(out.ctypes.data)])
+
+
+RELAY = """
+extern "C" __global__ void relay(volatile int* mail, index_t rounds) {
+    int* seen = reinterpret_cast<int*>(shared_memory);
+    seen[threadIdx.x] = 0;
+    const int last = blockIdx.x == 0 ? gridDim.x - 1 : blockIdx.x - 1;
+    for (int round = 1; round <= rounds; ++round) {
+        if (threadIdx.x == 3 && (blockIdx.x != 0 || round != 1))
+            while (mail[last] < (blockIdx.x == 0 ? round - 1 : round)) look_again();
+        seen[3 - threadIdx.x] += __shfl_xor_sync(0xffffffff, int(threadIdx.x), 1);
+        __syncthreads();
+        if (threadIdx.x == 0) mail[blockIdx.x] = round;
+    }
+    if (seen[threadIdx.x] != rounds * (int(threadIdx.x) ^ 2)) mail[blockIdx.x] = -1;
+}
+"""
+
+
+@pytest.fixture
+def relay():
+    """Blocks that wait for each other by turns: the rounds that each one has come to."""
+    module = build(_compile.source("outer", np.dtype("f"), np.dtype("f")) + RELAY)
+
+    def run(blocks, rounds, *, is_cooperative):
+        mail = np.zeros(blocks, np.int32)
+        arguments = [np.uint64(mail.ctypes.data), np.int64(rounds)]
+        module.launch("relay", (blocks,), 4, arguments, 16, is_cooperative)
+        return mail
+
+    return run
+
+
+def test_blocks_of_a_cooperative_launch_are_alive_together(relay):
+    assert relay(3, 5, is_cooperative=True).tolist() == [5, 5, 5]
+    assert relay(1, 7, is_cooperative=True).tolist() == [7]
+
+
+def test_blocks_that_wait_for_each_other_need_a_cooperative_launch(relay):
+    with pytest.raises(ShimError, match="relay: blocks wait for what none of them sends"):
+        relay(3, 5, is_cooperative=False)
+    assert relay(3, 1, is_cooperative=False).tolist() == [1, 1, 1]

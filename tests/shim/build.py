@@ -47,7 +47,7 @@ class Module:
             raise ShimError(f"no kernel is named {kernel!r}")
         return list(sizes[:count])
 
-    def launch(self, kernel, grid, threads, arguments, shared_bytes=0):
+    def launch(self, kernel, grid, threads, arguments, shared_bytes=0, is_cooperative=False):
         """Run a kernel; `arguments` are NumPy scalars, with addresses as ``np.uint64``."""
         expected, given = self.parameter_sizes(kernel), [argument.nbytes for argument in arguments]
         if expected != given:
@@ -58,7 +58,13 @@ class Module:
         buffers = [np.asarray(argument) for argument in arguments]
         pointers = (ctypes.c_void_p * len(buffers))(*(buffer.ctypes.data for buffer in buffers))
         error = self._library.shim_launch(
-            kernel.encode(), x, y, threads, ctypes.c_size_t(shared_bytes), pointers
+            kernel.encode(),
+            x,
+            y,
+            threads,
+            ctypes.c_size_t(shared_bytes),
+            ctypes.c_bool(is_cooperative),
+            pointers,
         )
         if error:
             raise ShimError(f"{kernel}: {error.decode()}")

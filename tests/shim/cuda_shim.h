@@ -1,5 +1,8 @@
 // Enough of CUDA to run an unchanged .cu file on a CPU: one fibre per thread, blocks one after another.
 //
+// The blocks of a cooperative launch are alive together: one runs until some of its threads can only call
+// look_again(), as a kernel does while it waits for what another block sends; then it is the next one's turn.
+//
 // It checks what a CPU can check: that every thread of a block reaches the same __syncthreads(), that
 // uninitialised shared memory poisons the result (it is filled with NaNs), that nothing depends on the
 // order of threads (every round runs them in the opposite order), that nothing is written past the shared
@@ -23,6 +26,7 @@
 #define __shared__
 #define __launch_bounds__(...)
 #define __syncthreads() shim::barrier(__FILE__, __LINE__)
+#define look_again() shim::look()
 // All warps of a block meet and shuffle together, so that either in divergent code is reported like a barrier there.
 #define __syncwarp() shim::barrier(__FILE__, __LINE__)
 #define __shfl_sync(mask, value, source, width) \
@@ -79,13 +83,14 @@ static const Element* address_of(counting_pointer<Element> source) {
 namespace shim {
 
 SHIM_OF_THIS_LIBRARY void barrier(const char* file, int line);
+SHIM_OF_THIS_LIBRARY void look();
 
-extern SHIM_OF_THIS_LIBRARY double shuffled[1024];
+extern SHIM_OF_THIS_LIBRARY double* shuffled;  // what the threads of the running block hand to each other
 
 // The value of another thread.
 template <class Number>
 static Number shuffle(Number value, unsigned int source, const char* file, int line) {
-    static_assert(sizeof value <= sizeof *shuffled, "a shuffle moves up to 8 bytes");
+    static_assert(sizeof value <= sizeof(double), "a shuffle moves up to 8 bytes");
     __builtin_memcpy(&shuffled[threadIdx.x], &value, sizeof value);
     barrier(file, line);
     __builtin_memcpy(&value, &shuffled[source], sizeof value);

@@ -19,10 +19,11 @@ import numpy as np
 
 from tests.shim.build import build
 from vecprod_gpu import _compile, _dispatch
-from vecprod_gpu.backends import cupy_raw
+from vecprod_gpu.backends import _chip, cupy_raw
 
 DEFAULT_SHARED_BYTES = 49152
 MOST_SHARED_BYTES = 65536  # of compute capability 7.5, the least that any supported GPU grants
+MULTIPROCESSORS = 4
 
 
 class ndarray(np.ndarray):
@@ -165,9 +166,16 @@ class RawKernel:
 
     def __call__(self, grid, block, args, *, shared_mem=0):
         """Launch, and wait: there are no streams here."""
+        self.kernel(grid, block, args, shared_mem)
+
+    def kernel(self, grid, block, args, shared_mem=0, *, enable_cooperative_groups=False):
+        """Launch as the bare function does."""
         if shared_mem > self._shared_bytes_limit:
             raise RuntimeError("CUDA_ERROR_INVALID_VALUE: invalid argument")
-        self._module.launch(self._name, grid, block[0], [_pack(value) for value in args], shared_mem)
+        if enable_cooperative_groups and np.prod(grid) > MULTIPROCESSORS:
+            raise RuntimeError("CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE")
+        packed = [_pack(value) for value in args]
+        self._module.launch(self._name, grid, block[0], packed, shared_mem, enable_cooperative_groups)
 
 
 def _pack(value):
@@ -212,7 +220,13 @@ def _make_module(options):
         get_current_stream=lambda: stream,
         Device=lambda *_: types.SimpleNamespace(id=0, synchronize=lambda: None),
         runtime=types.SimpleNamespace(
-            getDevice=lambda: 0, getDeviceCount=lambda: 1, deviceSynchronize=lambda: None
+            getDevice=lambda: 0,
+            getDeviceCount=lambda: 1,
+            deviceSynchronize=lambda: None,
+            deviceGetAttribute=lambda attribute, device: attribute,
+            cudaDevAttrCooperativeLaunch=1,
+            cudaDevAttrMultiProcessorCount=MULTIPROCESSORS,
+            cudaDevAttrMaxSharedMemoryPerBlockOptin=MOST_SHARED_BYTES,
         ),
     )
     return fake
@@ -248,5 +262,5 @@ def _imported_as(name, module):
 
 def _forget():
     """Drop what is cached of one CuPy before another takes its place."""
-    for cached in (_compile._function, _compile._module, _dispatch._status):
+    for cached in (_chip.chip_of, _compile._function, _compile._module, _dispatch._status):
         cached.cache_clear()

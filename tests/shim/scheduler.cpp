@@ -2,6 +2,7 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -42,6 +43,7 @@ struct fibre {
     int line;
     bool has_begun = false;
     bool is_done;
+    bool is_looking;
     void* fake_stack;
 };
 
@@ -89,7 +91,12 @@ void barrier(const char* file, int line) {
     yield();
 }
 
-double shuffled[1024];
+void look() {
+    current->is_looking = true;
+    yield();
+}
+
+double* shuffled;
 
 static void run_fibre() {
     arrive(nullptr, &scheduler_stack, &scheduler_stack_bytes);
@@ -115,6 +122,7 @@ __attribute__((noinline)) static void begin(fibre* next) {
 
 static void resume(fibre* next, unsigned int thread) {
     current = next;
+    next->is_looking = false;
     threadIdx = {thread, 0, 0};
     leave(&scheduler_fake_stack, next->stack.get(), STACK_BYTES);
     if (next->has_begun)
@@ -133,20 +141,9 @@ static std::string whereabouts(const fibre& each) {
     return each.is_done ? "has ended" : std::string("waits at ") + each.file + ":" + std::to_string(each.line);
 }
 
-// Whether all threads stand at the same barrier, or have all ended.
-static bool is_together(unsigned int threads) {
-    for (unsigned int thread = 1; thread < threads; ++thread)
-        if (!is_with(*fibres[thread], *fibres[0])) {
-            error = "divergent __syncthreads(): thread 0 " + whereabouts(*fibres[0]) + ", but thread " +
-                    std::to_string(thread) + " " + whereabouts(*fibres[thread]);
-            fibres.clear();  // they stand in the middle of a kernel
-            return false;
-        }
-    return true;
-}
-
 static const std::vector<unsigned short> poison(SHIM_SHARED_CAPACITY / sizeof(SHIM_POISON), SHIM_POISON);
 
+// What lies behind the shared memory that a launch asks for is out of bounds.
 static void poison_shared_memory(size_t shared_bytes) {
     ASAN_UNPOISON_MEMORY_REGION(shared_memory, SHIM_SHARED_CAPACITY);
     memcpy(shared_memory, poison.data(), SHIM_SHARED_CAPACITY);
@@ -164,30 +161,110 @@ static bool kept_to_shared_memory(size_t shared_bytes) {
     return false;
 }
 
-static bool run_block(size_t shared_bytes) {
-    const unsigned int threads = blockDim.x;
-    poison_shared_memory(shared_bytes);
-    while (fibres.size() < threads) fibres.push_back(std::make_unique<fibre>());
-    for (unsigned int thread = 0; thread < threads; ++thread) fibres[thread]->is_done = false;
-    for (bool forwards = true;; forwards = !forwards) {
-        for (unsigned int i = 0; i < threads; ++i) {
-            const unsigned int thread = forwards ? i : threads - 1 - i;
-            resume(fibres[thread].get(), thread);
+enum outcome_t { ENDED, LOOKING, FAILED };
+
+struct block_t {
+    dim3 index;
+    size_t first_fibre, shared_bytes;
+    std::vector<char> shared{};  // while other blocks run
+    std::vector<double> shuffled = std::vector<double>(blockDim.x);
+    bool forwards = true;
+
+    fibre& at(unsigned int thread) const { return *fibres[first_fibre + thread]; }
+
+    void start() const {
+        while (fibres.size() < first_fibre + blockDim.x) fibres.push_back(std::make_unique<fibre>());
+        for (unsigned int thread = 0; thread < blockDim.x; ++thread) {
+            at(thread).is_done = false;
+            at(thread).is_looking = true;  // for a beginning
         }
-        if (!is_together(threads)) return false;
-        if (fibres[0]->is_done) return kept_to_shared_memory(shared_bytes);
     }
+
+    // Whether all threads stand at the same barrier, or have all ended.
+    bool is_together() const {
+        for (unsigned int thread = 1; thread < blockDim.x; ++thread)
+            if (!is_with(at(thread), at(0))) {
+                error = "divergent __syncthreads(): thread 0 " + whereabouts(at(0)) + ", but thread " +
+                        std::to_string(thread) + " " + whereabouts(at(thread));
+                return false;
+            }
+        return true;
+    }
+
+    // Runs those threads that are not at a barrier, in an order that changes; returns how many are not at one yet.
+    unsigned int run_round() {
+        unsigned int looking = 0;
+        for (unsigned int i = 0; i < blockDim.x; ++i) {
+            const unsigned int thread = forwards ? i : blockDim.x - 1 - i;
+            if (at(thread).is_looking) resume(&at(thread), thread);
+            looking += at(thread).is_looking;
+        }
+        forwards = !forwards;
+        return looking;
+    }
+
+    // Goes on until all threads have ended, or some of them can only look again.
+    outcome_t run() {
+        blockIdx = index;
+        shim::shuffled = shuffled.data();
+        poison_shared_memory(shared_bytes);
+        std::copy(shared.begin(), shared.end(), reinterpret_cast<char*>(shared_memory));
+        outcome_t outcome = run_rounds();
+        if (!kept_to_shared_memory(shared_bytes)) return FAILED;
+        const char* left = reinterpret_cast<const char*>(shared_memory);
+        shared.assign(left, left + shared_bytes);
+        return outcome;
+    }
+
+    outcome_t run_rounds() {
+        while (true) {
+            for (unsigned int looking = blockDim.x, before = looking + 1; looking; before = looking) {
+                looking = run_round();
+                if (looking == before) return LOOKING;
+            }
+            if (!is_together()) return FAILED;
+            if (at(0).is_done) return ENDED;
+            for (unsigned int thread = 0; thread < blockDim.x; ++thread) at(thread).is_looking = true;
+        }
+    }
+};
+
+// Their fibres stand in the middle of a kernel.
+static bool failed() {
+    fibres.clear();
+    return false;
 }
 
-static bool run_grid(unsigned int x, unsigned int y, unsigned int threads, size_t shared_bytes) {
+constexpr int MOST_TURNS = 10000;
+
+static bool run_together(std::vector<block_t>& blocks) {
+    for (block_t& block : blocks) block.start();
+    std::vector<bool> has_ended(blocks.size());
+    size_t ended = 0;
+    for (int turn = 0; turn < MOST_TURNS; ++turn)
+        for (size_t i = 0; i < blocks.size(); ++i) {
+            if (has_ended[i]) continue;
+            const outcome_t outcome = blocks[i].run();
+            if (outcome == FAILED) return failed();
+            has_ended[i] = outcome == ENDED;
+            ended += has_ended[i];
+            if (ended == blocks.size()) return true;
+        }
+    error = "blocks wait for what none of them sends";
+    return failed();
+}
+
+static bool run_grid(unsigned int x, unsigned int y, unsigned int threads, size_t shared_bytes, bool is_cooperative) {
     gridDim = {x, y, 1};
     blockDim = {threads, 1, 1};
+    std::vector<block_t> blocks;
     for (unsigned int j = 0; j < y; ++j)
         for (unsigned int i = 0; i < x; ++i) {
-            blockIdx = {i, j, 0};
-            if (!run_block(shared_bytes)) return false;
+            if (!is_cooperative) blocks.clear();
+            blocks.push_back({{i, j, 0}, blocks.size() * threads, shared_bytes});
+            if (!is_cooperative && !run_together(blocks)) return false;
         }
-    return true;
+    return !is_cooperative || run_together(blocks);
 }
 
 static const kernel* find(const char* name) {
@@ -210,13 +287,13 @@ int shim_parameters(const char* name, size_t* bytes) {
 
 // The error's text, or null where the kernel ran.
 const char* shim_launch(const char* name, unsigned int x, unsigned int y, unsigned int threads, size_t shared_bytes,
-                        void** arguments) {
+                        bool is_cooperative, void** arguments) {
     struct call_t {
         const shim::kernel* kernel;
         void** arguments;
     } call = {shim::find(name), arguments};
     shim::body = [](void* it) { static_cast<call_t*>(it)->kernel->call(static_cast<call_t*>(it)->arguments); };
     shim::body_arguments = &call;
-    return shim::run_grid(x, y, threads, shared_bytes) ? nullptr : shim::error.c_str();
+    return shim::run_grid(x, y, threads, shared_bytes, is_cooperative) ? nullptr : shim::error.c_str();
 }
 }

@@ -122,6 +122,10 @@ above never ask which one they hold.
     ``(T, B, d, k)`` is C-contiguous and of the summing dtype, and does not overlap w.  All else is as for
     `linreg_pass`, and so are the bits.
 
+``linreg_is_kept(X, w, x_offset) -> bool``
+    Whether all steps of a call of `linreg_steps` read X once, so that a step is cheap beside the call.  It
+    depends on what the device can hold, as the bits do not.
+
 **Small problems**, of ``reference`` and ``cpu`` alone, on C-contiguous float64 arrays of the host: P problems
 of d columns and k models, each at least 1.  Their objectives are
 ``q(w) = wᵀ H w / 2 - cᵀ w + l1 * |w|_1 + l2 / 2 * |w|²``, with H ``(P, d, d)`` symmetric and positive

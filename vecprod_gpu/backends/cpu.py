@@ -51,6 +51,7 @@ __all__ = [
     "face_normals",
     "gram",
     "grid_normals",
+    "linreg_is_kept",
     "linreg_pass",
     "linreg_steps",
     "measure",
@@ -222,6 +223,11 @@ def linreg_pass(
         partials, w, l1, l2, learning_rate or 0.0, is_step, out, _NO_LOSS if loss is None else loss
     )
     _float_status.report(flags, "linreg_pass")
+
+
+def linreg_is_kept(X: Array, w: Array, x_offset: Array | None) -> bool:
+    """See the contract in `vecprod_gpu.backends`."""
+    return False
 
 
 def linreg_steps(

@@ -21,6 +21,7 @@ from vecprod_gpu._layout import byte_bounds
 from vecprod_gpu.errors import DeviceError
 
 from . import _driver
+from ._chip import CupyChip, chip_of
 from ._device import geometry, linreg, moments, products
 from ._device.launcher import MOST_SHARED_BYTES, THREADS, Grid, supports
 from ._device.recordings import recorder
@@ -40,6 +41,7 @@ __all__ = [
     "face_normals",
     "gram",
     "grid_normals",
+    "linreg_is_kept",
     "linreg_pass",
     "linreg_steps",
     "measure",
@@ -246,6 +248,11 @@ class _CupyLauncher:
 
     to_device = staticmethod(native)
 
+    @property
+    def chip(self) -> CupyChip | None:
+        """Not where kernels are compiled for no shape."""
+        return chip_of(_cupy().cuda.runtime.getDevice()) if self.compiles_for_shapes else None
+
     @staticmethod
     def to_host(native: Any) -> np.ndarray[Any, Any]:
         return _cupy().asnumpy(native)  # type: ignore[no-any-return]
@@ -296,3 +303,4 @@ gram = partial(moments.gram, _LAUNCHER)
 co_moments = partial(moments.co_moments, _LAUNCHER)
 linreg_pass = partial(linreg.linreg_pass, _LAUNCHER)
 linreg_steps = partial(linreg.linreg_steps, _LAUNCHER)
+linreg_is_kept = partial(linreg.linreg_is_kept, _LAUNCHER)

@@ -38,6 +38,7 @@ __all__ = [
     "face_normals",
     "gram",
     "grid_normals",
+    "linreg_is_kept",
     "linreg_pass",
     "linreg_steps",
     "measure",
@@ -178,6 +179,7 @@ class _NumbaLauncher:
 
     shared_bytes_limit = 48 * 1024  # Numba cannot ask the driver for more.
     compiles_for_shapes = False  # no arrays of its kernels are sure to stay in registers
+    chip = None
     empty = staticmethod(empty)
     contiguous = staticmethod(_windows.contiguous)
     assign = staticmethod(_windows.copy)
@@ -223,3 +225,4 @@ gram = partial(moments.gram, _LAUNCHER)
 co_moments = partial(moments.co_moments, _LAUNCHER)
 linreg_pass = partial(linreg.linreg_pass, _LAUNCHER)
 linreg_steps = partial(linreg.linreg_steps, _LAUNCHER)
+linreg_is_kept = partial(linreg.linreg_is_kept, _LAUNCHER)

@@ -45,6 +45,7 @@ __all__ = [
     "face_normals",
     "gram",
     "grid_normals",
+    "linreg_is_kept",
     "linreg_pass",
     "linreg_steps",
     "measure",
@@ -141,6 +142,11 @@ def linreg_pass(
         out[...] = gradient
     else:
         out[...] = soft_threshold(w - learning_rate * gradient, learning_rate * l1)
+
+
+def linreg_is_kept(X: Array, w: Array, x_offset: Array | None) -> bool:
+    """See the contract in `vecprod_gpu.backends`."""
+    return False
 
 
 def linreg_steps(

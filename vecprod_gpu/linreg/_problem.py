@@ -293,6 +293,10 @@ class Problem:
             loss=loss,
         )
 
+    def is_kept(self, w: Array, x_offset: Array | None) -> bool:
+        """Whether the steps of a walk read X once, and are cheap beside the walk's beginning and end."""
+        return not self.is_empty and bool(self.backend.linreg_is_kept(self.X, w, x_offset))
+
     def walk(self, w: Array, steps: int, **how: Any) -> tuple[Host, Host]:
         """So many steps from w: where each leads ``(T, B, d, k)``, and the objectives before; on the host."""
         points = self.empty((steps, *self.shapes.native_w))

@@ -139,6 +139,23 @@ def shared_bytes(models: int, lanes: int, lane_chunks: int, sum_itemsize: int) -
     return ring + (2 * (THREADS // WARP) * values if lanes > WARP else 0)
 
 
+def resident_bytes(
+    constants: Mapping[str, int], stored_itemsize: int, sum_itemsize: int
+) -> tuple[int, int, int]:
+    """Shared memory of `linreg_lane_steps`: what it has once, and for each tile of how many rows."""
+    models, lanes, lane_chunks = (constants[name] for name in ("MODELS", "LANES", "LANE_CHUNKS"))
+    rows, in_warp = rows_of_a_group(lane_chunks), min(lanes, WARP)
+    rows_at_once = min(rows, MOST_VALUES // models)
+    sets, groups = THREADS // max(lanes, WARP), THREADS // lanes
+    columns = lanes * lane_chunks * CHUNK_BYTES // stored_itemsize
+    sums = sets * (columns * models + 2 * rows_at_once * models)
+    exchanged = 2 * groups * (lanes // WARP) * rows_at_once * models if lanes > WARP else 0
+    numbers = (sums, exchanged, 2 * columns * models)
+    base = sum(-(-count * sum_itemsize // CHUNK_BYTES) * CHUNK_BYTES for count in numbers)
+    targets_and_weights = (models + 1) * (THREADS // in_warp) * rows * sum_itemsize
+    return base, THREADS * rows * lane_chunks * CHUNK_BYTES + targets_and_weights, groups * rows
+
+
 def rows_of_a_group(lane_chunks: int) -> int:
     """Rows that a group of lanes has in a tile."""
     return max(1, TILE_CHUNKS // lane_chunks)

@@ -51,6 +51,41 @@ def supports(operation: str, dtype: Any) -> bool:
     return dtype.isnative and dtype.char in STORED_TYPES.get(operation, "")
 
 
+class Chip(Protocol):
+    """What there is of the current device for a launch that keeps X there.
+
+    Attributes
+    ----------
+    blocks_together : int
+        Blocks of a cooperative launch, one on each multiprocessor; 1 where there is no such launch.
+    shared_bytes : int
+        Dynamic shared memory that a block may ask for.
+    """
+
+    @property
+    def blocks_together(self) -> int: ...
+
+    @property
+    def shared_bytes(self) -> int: ...
+
+    def zeros(self, shape: Shape, dtype: Any) -> Any:
+        """Return a C-contiguous array of zeros."""
+
+    def launch(
+        self,
+        file: str,
+        kernel: str,
+        stored_dtype: np.dtype[Any],
+        sum_dtype: np.dtype[Any],
+        grid: Grid,
+        args: Sequence[Any],
+        shared_bytes: int,
+        constants: Constants,
+        is_cooperative: bool,
+    ) -> None:
+        """As `Launcher.launch`, of `THREADS` threads a block; all run together if `is_cooperative`."""
+
+
 class Launcher(Protocol):
     """What a GPU dialect supplies: a little memory handling, and the launch itself.
 
@@ -64,6 +99,8 @@ class Launcher(Protocol):
         Dynamic shared memory that a block may have; the same constant as in the kernels.
     compiles_for_shapes : bool
         Whether it has the kernels that are compiled for constants.
+    chip : Chip or None
+        What there is of the current device for a launch that keeps X there, where it has kernels for that.
     """
 
     @property
@@ -77,6 +114,9 @@ class Launcher(Protocol):
 
     @property
     def compiles_for_shapes(self) -> bool: ...
+
+    @property
+    def chip(self) -> Chip | None: ...
 
     def launch(
         self,

@@ -18,6 +18,7 @@ from .launcher import (
     strides_of,
     with_whole_strides,
 )
+from .steps import Scalars, crews_for, take_steps
 
 TILE_BYTES = 16384
 """Size that a tile of rows aims at: small enough that several blocks share a multiprocessor, so that
@@ -137,13 +138,24 @@ def linreg_steps(
     points: Any,
     losses: Any,
 ) -> None:
-    """One pass after another on the stream, as the contract of `vecprod_gpu.backends` says."""
-    how = {"l1": l1, "l2": l2, "learning_rate": learning_rate}
+    """One launch that keeps X on chip, or pass after pass; the contract is that of `vecprod_gpu.backends`."""
     X = with_whole_strides(launcher, X)
+    crews = crews_for(launcher, X, w, x_offset) if losses.shape[0] > 1 else None
+    if crews is not None:
+        lanes = finish_lanes(crews.cut.blocks_per_problem, launcher.threads)
+        scalars = Scalars(lanes, *map(np.float64, (l1, l2, learning_rate)))
+        take_steps(launcher, crews, (X, y, w, sample_weight, x_offset), scalars, points, losses)
+        return
+    how = {"l1": l1, "l2": l2, "learning_rate": learning_rate}
     for t in range(losses.shape[0]):
         point, loss = launcher.item(points, t), launcher.item(losses, t)
         linreg_pass(launcher, X, y, w, sample_weight, x_offset, out=point, loss=loss, **how)
         w = point
+
+
+def linreg_is_kept(launcher: Launcher, X: Any, w: Any, x_offset: Any | None) -> bool:
+    """Whether the steps after the first read no X, as the contract of `vecprod_gpu.backends` says."""
+    return crews_for(launcher, X, w, x_offset) is not None
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def stepper_for(centred: Centred, start: Array, rate: Host, settings: Settings) 
 
 
 class FusedStepper:
-    """Takes the step within the pass over X; on small data some steps ahead, in one call.
+    """Takes the step within the pass over X; on data that is small, or kept on chip, some ahead in one call.
 
     On large data a step ahead would be a pass too many where the descent stops.
     """
@@ -55,7 +55,8 @@ class FusedStepper:
         }
         problems, d, k = self._problem.shapes.native_w
         work = max(1, problems * self._problem.shapes.n * d * k)
-        self._ahead = max(1, min(MOST_AHEAD, AHEAD_WORK // work))
+        is_kept = self._problem.is_kept(start, centred.x_offset)
+        self._ahead = MOST_AHEAD if is_kept else max(1, min(MOST_AHEAD, AHEAD_WORK // work))
         self._looks_left = settings.max_iter + 1
         self._points = self._problem.to_host(start)[np.newaxis]
         self._losses = np.empty((0, problems, k))
