@@ -67,6 +67,11 @@ constexpr int STRIP_BYTES = EDGE * sizeof(acc_t);
 
 struct alignas(STRIP_BYTES < 16 ? STRIP_BYTES : 16) strip_t {
     acc_t values[EDGE];
+
+    __device__ void scale(real_t weight) {
+#pragma unroll
+        for (int i = 0; i < EDGE; ++i) values[i] = scaled(weight, values[i]);
+    }
 };
 
 inline __device__ strip_t load_strip(const acc_t* values) { return *reinterpret_cast<const strip_t*>(values); }
@@ -106,20 +111,32 @@ struct sums_t {
         const acc_t* left_values = values + at.row;
         const acc_t* right_values = values + tile.right.offset + at.column;
         const int pitch = step * tile.pitch * PIECE;
+        int row = first;
 #pragma unroll 1
-        for (int row = first; row < end; row += step) {
-            strip_t left = load_strip(left_values);
-            const strip_t right = load_strip(right_values);
-#pragma unroll
-            for (int i = 0; i < EDGE; ++i) {
-                if (HAS_WEIGHT) left.values[i] = scaled(weights[row], left.values[i]);
-#pragma unroll
-                for (int j = 0; j < EDGE; ++j)
-                    entries[i][j] = add_product(entries[i][j], left.values[i], right.values[j]);
+        for (; row + step < end; row += 2 * step) {
+            strip_t left = load_strip(left_values), next_left = load_strip(left_values + pitch);
+            const strip_t right = load_strip(right_values), next_right = load_strip(right_values + pitch);
+            if (HAS_WEIGHT) {
+                left.scale(weights[row]);
+                next_left.scale(weights[row + step]);
             }
-            left_values += pitch;
-            right_values += pitch;
+            add_strips(left, right);
+            add_strips(next_left, next_right);
+            left_values += 2 * pitch;
+            right_values += 2 * pitch;
         }
+        if (row < end) {
+            strip_t left = load_strip(left_values);
+            if (HAS_WEIGHT) left.scale(weights[row]);
+            add_strips(left, load_strip(right_values));
+        }
+    }
+
+    __device__ void add_strips(const strip_t& left, const strip_t& right) {
+#pragma unroll
+        for (int i = 0; i < EDGE * EDGE; ++i)
+            entries[i / EDGE][i % EDGE] =
+                add_product(entries[i / EDGE][i % EDGE], left.values[i / EDGE], right.values[i % EDGE]);
     }
 };
 
@@ -145,22 +162,24 @@ inline __device__ void add_groups(const tile_t& tile, const acc_t* flushed, int 
     const int lanes = power_of_two_up_to(int(smaller(WARP, divide(int(blockDim.x), entries))));
     for (int k = threadIdx.x; k < ratio_up(entries * lanes, int(blockDim.x)) * int(blockDim.x); k += blockDim.x) {
         const int number = divide(k, lanes), task = number / (STRIPS * EDGE), entry = number % (STRIPS * EDGE);
+        const unsigned corner = number < entries ? tile.corners()[task] : 0;
+        const int row = int(corner >> 16) + first + entry / EDGE, column = int(corner & 0xffff) + entry % EDGE;
+        const bool is_needed = number < entries && k == number * lanes && row < tile.left.columns &&
+                               column < tile.right.columns && (!tile.is_diagonal || row <= column);
+        wide_t* partial = tile.partials + (tile.first_entry + row * tile.entry_stride + column);
+        const wide_t before = is_needed && !is_first ? *partial : wide_t();
         wide_t total = wide_t();
+#pragma unroll 4
         for (int group = k - number * lanes; group < tile.groups && number < entries; group += lanes)
             total = add(total, widened(flushed[flushed_place(group * tile.tasks + task, entry)]));
         total = add_neighbours(total, lanes);
-        if (number >= entries || k != number * lanes) continue;
-        const entries_t at(tile, task);
-        const int row = at.row + first + entry / EDGE, column = at.column + entry % EDGE;
-        if (row >= tile.left.columns || column >= tile.right.columns || (tile.is_diagonal && column < row)) continue;
-        wide_t* partial = tile.partials + (tile.first_entry + row * tile.entry_stride + column);
-        *partial = is_first ? total : add(*partial, total);
+        if (is_needed) *partial = is_first ? total : add(before, total);
     }
 }
 
 // Adds the sums of all groups, in the wider type, to the block's partials, and clears them.
-inline __device__ void flush(const tile_t& tile, sums_t& sums, bool is_first) {
-    acc_t* flushed = reinterpret_cast<acc_t*>(tile.buffer(0));
+inline __device__ void flush(const tile_t& tile, sums_t& sums, int stage, bool is_first) {
+    acc_t* flushed = reinterpret_cast<acc_t*>(tile.spare(stage));
 #pragma unroll 1
     for (int first = 0; first < EDGE; first += STRIPS) {
         __syncthreads();
@@ -192,9 +211,10 @@ inline __device__ double weigh_stage(const problem_t& problem, const tile_t& til
 }
 
 // Adds the threads' sums of columns, in place of the buffers, and leaves them where it says.
-inline __device__ const wide_t* add_columns(const tile_t& tile, const feeder_t& own, const column_sums_t& sums) {
+inline __device__ const wide_t* add_columns(const tile_t& tile, const feeder_t& own, int stage,
+                                          const column_sums_t& sums) {
     const int columns = tile.columns, count = power_of_two_up_to(divide(int(blockDim.x), columns));
-    wide_t* lanes = reinterpret_cast<wide_t*>(tile.buffer(0));
+    wide_t* lanes = reinterpret_cast<wide_t*>(tile.spare(stage));
     wide_t* ways = lanes + tile.lanes * columns;
     __syncthreads();
 #pragma unroll
@@ -214,8 +234,8 @@ inline __device__ const wide_t* add_columns(const tile_t& tile, const feeder_t& 
 // Ends a run: adds its two rows to the sums, and moves the mean of all rows, and the centre, by what it brings.
 // Every group takes an equal share of the weights: it takes away about what it has added.
 inline __device__ void close_run(const tile_t& tile, const feeder_t& own, const entries_t& at, bool has_task,
-                                 run_t& run, sums_t& sums) {
-    const wide_t* column_sums = add_columns(tile, own, run.sums);
+                                 int stage, run_t& run, sums_t& sums) {
+    const wide_t* column_sums = add_columns(tile, own, stage, run.sums);
     const double weight = run.weight_before + run.weight, share = run.weight == 0 ? 0 : run.weight / weight;
     for (int column = threadIdx.x; column < tile.columns; column += blockDim.x) {
         const wide_t rest = divided(column_sums[column], run.weight == 0 ? 1 : run.weight);
@@ -247,8 +267,8 @@ inline __device__ void find_centre(const problem_t& problem, const tile_t& tile,
         raw_chunk(tile.raw(stage) + own.chunk).store(shared_memory + tile.centre_place + own.chunk * PIECES);
     __syncthreads();
     column_sums_t sums = {};
-    convert_stage(problem, tile, own, stage, rows, sums);
-    const wide_t* column_sums = add_columns(tile, own, sums);
+    convert_stage<false>(problem, tile, own, stage, rows, sums);
+    const wide_t* column_sums = add_columns(tile, own, stage, sums);
     for (int column = threadIdx.x; column < tile.columns; column += blockDim.x) {
         acc_t& centre = tile.centre()[column];
         centre = narrowed(add(widened(centre), divided(column_sums[column], weight)));
@@ -262,7 +282,7 @@ inline __device__ void centre_stage(const problem_t& problem, const tile_t& tile
                                     sums_t& sums) {
     const double weight = weigh_stage(problem, tile, stage, rows);
     if (run.stages > 0 && run.weight + weight > RUN_SHARE * run.weight_before)
-        close_run(tile, own, at, has_task, run, sums);
+        close_run(tile, own, at, has_task, stage, run, sums);
     if (run.stages == 0 && weight > RUN_SHARE * run.weight_before)
         find_centre(problem, tile, own, stage, rows, weight);
     run.weight += weight;
@@ -289,7 +309,7 @@ inline __device__ void write_means(const tile_t& tile, double weight) {
 inline __device__ void add_block(const problem_t& problem, const tile_t& tile) {
     const feeder_t own(tile);
     const int group = divide(int(threadIdx.x), tile.tasks), stages = ratio_up(tile.rows, tile.stage_rows);
-    const entries_t at(tile, int(threadIdx.x) - group * tile.tasks);
+    const entries_t at(tile.corners()[int(threadIdx.x) - group * tile.tasks]);
     const bool has_task = group < tile.groups;
     sums_t sums;
     sums.clear();
@@ -300,15 +320,17 @@ inline __device__ void add_block(const problem_t& problem, const tile_t& tile) {
 #pragma unroll 1
     for (int stage = 0, until_flush = tile.stages_per_sum; stage < stages; ++stage, --until_flush) {
         if (until_flush == 0) {
-            flush(tile, sums, is_first);
+            flush(tile, sums, stage, is_first);
             is_first = false;
             until_flush = tile.stages_per_sum;
         }
         const int rows = tile.rows_of(stage);
         wait_for_copies<STAGES - 1>();
-        if (tile.has_numbers || problem.has_weight) __syncthreads();
-        if (problem.is_centred) centre_stage(problem, tile, own, at, has_task, stage, rows, run, sums);
-        convert_stage(problem, tile, own, stage, rows, run.sums);
+        if (problem.is_centred || !IS_IN_PLACE) {
+            if (tile.has_numbers || problem.has_weight) __syncthreads();
+            if (problem.is_centred) centre_stage(problem, tile, own, at, has_task, stage, rows, run, sums);
+            convert_stage<true>(problem, tile, own, stage, rows, run.sums);
+        }
         __syncthreads();
         copy_stage(problem, tile, own, stage + STAGES);
         const int end = has_task ? rows : 0;
@@ -318,10 +340,10 @@ inline __device__ void add_block(const problem_t& problem, const tile_t& tile) {
             sums.add_rows<false>(tile, at, tile.buffer(stage), tile.weights(stage), group, end, tile.groups);
     }
     if (problem.is_centred) {
-        close_run(tile, own, at, has_task, run, sums);
+        close_run(tile, own, at, has_task, stages, run, sums);
         write_means(tile, run.weight_before);
     }
-    flush(tile, sums, is_first);
+    flush(tile, sums, stages, is_first);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_AT_ONCE)
@@ -337,6 +359,7 @@ co_moment_partials(input_pointer X, input_pointer Y, const acc_t* weights, wide_
     tile_t& tile = *shared_at<tile_t>(0);
     if (threadIdx.x == 0) make_tile(problem, int(blockIdx.x) - problem.number * pairs, tile);
     __syncthreads();
+    for (int task = threadIdx.x; task < tile.tasks; task += blockDim.x) tile.corners()[task] = entries_t(tile, task).packed();
     const index_t blocks = divide(n + rows_per_block - 1, rows_per_block);
     for (index_t block = blockIdx.y; block < blocks; block += gridDim.y) {
         if (threadIdx.x == 0) {
