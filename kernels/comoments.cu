@@ -54,8 +54,6 @@
 // To try: STAGES, MOST_SLOTS, BLOCKS_AT_ONCE; a kernel of its own for many small problems; tiles of 128 columns for
 // wide matrices; double tensor cores.
 
-// On a multiprocessor: the most without spilling a register, of which half precision summed in double takes many.
-constexpr int BLOCKS_AT_ONCE = EDGE == 8 ? 3 : PIECES > 2 ? 1 : 2;
 constexpr int FINISH_LANES = 64;
 constexpr int FINISH_AT_ONCE = 4;  // blocks of rows that a lane asks for before it needs the first
 constexpr double FAR_HEAVIER = 64;
@@ -196,7 +194,7 @@ inline __device__ void flush(const tile_t& tile, sums_t& sums, int stage, bool i
 
 // Stages that have a centre in common.
 struct run_t {
-    column_sums_t sums;  // less the centre
+    column_sums_t sums;  // less the centre, of the rows since the last flush
     double weight_before, weight;
     int stages;
 };
@@ -210,7 +208,7 @@ inline __device__ double weigh_stage(const problem_t& problem, const tile_t& til
     return add_neighbours(sum, WARP);
 }
 
-// Adds the threads' sums of columns, in place of the buffers, and leaves them where it says.
+// Adds the threads' sums of columns, in spare memory, and leaves them where it says.
 inline __device__ const wide_t* add_columns(const tile_t& tile, const feeder_t& own, int stage,
                                           const column_sums_t& sums) {
     const int columns = tile.columns, count = power_of_two_up_to(divide(int(blockDim.x), columns));
@@ -219,7 +217,7 @@ inline __device__ const wide_t* add_columns(const tile_t& tile, const feeder_t& 
     __syncthreads();
 #pragma unroll
     for (int v = 0; v < CHUNK; ++v)
-        if (own.lane < tile.lanes) lanes[own.lane * columns + own.first_column() + v] = sums.values[v];
+        if (own.lane < tile.lanes) lanes[own.lane * columns + own.first_column() + v] = widened(sums.values[v]);
     __syncthreads();
     for (int i = threadIdx.x; i < count * columns; i += blockDim.x) {
         const int way = divide(i, columns), column = i - way * columns;
@@ -231,20 +229,29 @@ inline __device__ const wide_t* add_columns(const tile_t& tile, const feeder_t& 
     return ways;
 }
 
+// Adds the threads' sums of columns to those of the run, and clears them.
+inline __device__ void flush_columns(const tile_t& tile, const feeder_t& own, int stage, run_t& run) {
+    const wide_t* column_sums = add_columns(tile, own, stage, run.sums);
+    for (int column = threadIdx.x; column < tile.columns; column += blockDim.x)
+        tile.run_sums()[column] = add(tile.run_sums()[column], column_sums[column]);
+    run.sums = {};
+}
+
 // Ends a run: adds its two rows to the sums, and moves the mean of all rows, and the centre, by what it brings.
 // Every group takes an equal share of the weights: it takes away about what it has added.
 inline __device__ void close_run(const tile_t& tile, const feeder_t& own, const entries_t& at, bool has_task,
                                  int stage, run_t& run, sums_t& sums) {
-    const wide_t* column_sums = add_columns(tile, own, stage, run.sums);
+    flush_columns(tile, own, stage, run);
     const double weight = run.weight_before + run.weight, share = run.weight == 0 ? 0 : run.weight / weight;
     for (int column = threadIdx.x; column < tile.columns; column += blockDim.x) {
-        const wide_t rest = divided(column_sums[column], run.weight == 0 ? 1 : run.weight);
+        const wide_t rest = divided(tile.run_sums()[column], run.weight == 0 ? 1 : run.weight);
         const wide_t mean = tile.mean()[column];
         const wide_t distance = add(subtract(widened(tile.centre()[column]), mean), rest);
         const wide_t moved = add(mean, scaled(share, distance));
         tile.extra()[column] = narrowed(rest);
         tile.extra()[tile.pitch * PIECE + column] = narrowed(distance);
         tile.mean()[column] = moved;
+        tile.run_sums()[column] = wide_t();
         tile.centre()[column] = narrowed(moved);
     }
     if (threadIdx.x == 0) {
@@ -294,6 +301,7 @@ inline __device__ void centre_stage(const problem_t& problem, const tile_t& tile
 inline __device__ void clear_means(const tile_t& tile) {
     for (int column = threadIdx.x; column < tile.columns; column += blockDim.x) {
         tile.mean()[column] = wide_t();
+        tile.run_sums()[column] = wide_t();
         tile.centre()[column] = acc_t();
     }
 }
@@ -320,6 +328,7 @@ inline __device__ void add_block(const problem_t& problem, const tile_t& tile) {
 #pragma unroll 1
     for (int stage = 0, until_flush = tile.stages_per_sum; stage < stages; ++stage, --until_flush) {
         if (until_flush == 0) {
+            if (problem.is_centred) flush_columns(tile, own, stage, run);
             flush(tile, sums, stage, is_first);
             is_first = false;
             until_flush = tile.stages_per_sum;
@@ -359,7 +368,8 @@ co_moment_partials(input_pointer X, input_pointer Y, const acc_t* weights, wide_
     tile_t& tile = *shared_at<tile_t>(0);
     if (threadIdx.x == 0) make_tile(problem, int(blockIdx.x) - problem.number * pairs, tile);
     __syncthreads();
-    for (int task = threadIdx.x; task < tile.tasks; task += blockDim.x) tile.corners()[task] = entries_t(tile, task).packed();
+    for (int task = threadIdx.x; task < tile.tasks; task += blockDim.x)
+        tile.corners()[task] = entries_t(tile, task).packed();
     const index_t blocks = divide(n + rows_per_block - 1, rows_per_block);
     for (index_t block = blockIdx.y; block < blocks; block += gridDim.y) {
         if (threadIdx.x == 0) {

@@ -2,23 +2,23 @@
 // memory, and how its rows get there.
 //
 // A stage is some rows of the columns that a tile takes: those of its left side, and behind them those of its
-// right side where that is another one.  It is there twice: raw, in a ring that copy_async fills while earlier
-// stages are multiplied, and as acc_t, less a centre, in one of two buffers by turns.
+// right side where that is another one.  It lies in a ring that copy_async fills while earlier stages are
+// multiplied: there it stays where X has the summing type, and is centred in place.  Else it becomes acc_t in one of
+// two buffers by turns.
+//
+// The host compiles this for the shape and the types (moments.py): THREADS of a block, BLOCKS_AT_ONCE on a
+// multiprocessor, STAGES on their way at once, MOST_SLOTS for chunks of a thread in a stage, and SHARED_BYTES.
 
 constexpr int EDGE = IS_INTEGER ? 4 : 32 / sizeof(acc_t);  // of a thread's entries, which stay in registers
-constexpr int SPAN = EDGE == 8 ? 1 : 2;                    // threads along the edge of a patch, at least
-constexpr int PATCH = SPAN * EDGE;
-constexpr int MOST_COLUMNS = 64;     // of one side of a tile
-constexpr int SHARED_BYTES = 49152;  // of a block
-constexpr int STAGES = 2;            // on their way at once
-constexpr int MOST_SLOTS = 4;  // chunks of a thread in a stage
-constexpr int EXTRA_ROWS = 2;  // that Chan's formula asks for
+constexpr bool HAS_QUADS = EDGE != 8;                      // threads in fours, see entries_t
+constexpr int PATCH = 2 * EDGE < 8 ? 2 * EDGE : 8;         // columns of a tile come in patches
+constexpr int MOST_COLUMNS = 64;                           // of one side of a tile
+constexpr int EXTRA_ROWS = 2;                              // that Chan's formula asks for
 constexpr int ROWS_PER_SUM = 256;
 constexpr int DESCRIPTION_BYTES = 512;  // of a tile_t
 
-constexpr int THREADS = EDGE == 8 ? 128 : 256;
 constexpr int WARP = 32;
-constexpr int PIECE = 16 / sizeof(acc_t);                       // numbers in 16 bytes of a buffer
+constexpr int PIECE = 16 / sizeof(acc_t);                      // numbers in 16 bytes of a buffer
 constexpr int PIECES = CHUNK * sizeof(acc_t) / sizeof(uint4);  // that a chunk of X or Y becomes there
 constexpr int NUMBERS_IN_FLIGHT = 8;  // where a number is too small to be copied behind a thread's back
 
@@ -26,6 +26,10 @@ constexpr int NUMBERS_IN_FLIGHT = 8;  // where a number is too small to be copie
 constexpr int FLUSH_BYTES = 8192;
 constexpr int FLUSH_ROWS = FLUSH_BYTES / (THREADS * EDGE * int(sizeof(acc_t)));
 constexpr int STRIPS = FLUSH_ROWS < EDGE ? FLUSH_ROWS : EDGE;
+
+// What a flush and the sums of columns take of the memory of a stage.
+constexpr int COLUMN_BYTES = THREADS * (int(CHUNK) + 1) * int(sizeof(wide_t));
+constexpr int SPARE_BYTES = IS_INTEGER || COLUMN_BYTES < FLUSH_BYTES ? FLUSH_BYTES : COLUMN_BYTES;
 
 template <class First, class Second>
 constexpr bool ARE_ALIKE = false;
@@ -101,11 +105,13 @@ struct tile_t {
     int step, lanes;        // rows that the threads cover with a chunk each, and those of them in a stage
     int raw_pitch, pitch;   // 16-byte pieces from one row to the next, in the ring and in a buffer
     int stage_rows;
+    int slot;  // pieces from one stage of the ring to the next
     int stages_per_sum;
 
     int tasks, groups;  // threads for a row, and rows at a time
 
-    int corners_place, mean_place, centre_place, weights_place, extra_weights_place, extra_place, raw_place, buffer_place;
+    int corners_place, mean_place, run_place, centre_place, weights_place, extra_weights_place, extra_place;
+    int raw_place, buffer_place;
     index_t first_entry, entry_stride;  // where partials hold the tile
 
     // The block of rows that is summed now.
@@ -119,6 +125,9 @@ struct tile_t {
 
     // Of the columns of all rows that have been merged.
     __device__ wide_t* mean() const { return shared_at<wide_t>(mean_place); }
+
+    // Sums of the columns of a run, less its centre.
+    __device__ wide_t* run_sums() const { return shared_at<wide_t>(run_place); }
 
     // What the rows of a run are relative to.
     __device__ acc_t* centre() const { return shared_at<acc_t>(centre_place); }
@@ -134,7 +143,7 @@ struct tile_t {
     }
 
     __device__ uint4* raw(int stage) const {
-        return shared_memory + raw_place + stage % RING * (stage_rows * raw_pitch);
+        return shared_memory + raw_place + stage % RING * slot;
     }
 
     __device__ uint4* buffer(int stage) const {
@@ -215,17 +224,18 @@ inline __device__ void make_sources(const problem_t& problem, tile_t& tile) {
 
 inline __device__ void make_tasks(tile_t& tile) {
     const int left = tile.left_strips(), right = tile.right_strips();
-    tile.tasks = tile.is_diagonal ? left * (left + 1) / 2 : left * right;
+    tile.tasks = tile.is_diagonal ? left * (left + 1) / 2 + (HAS_QUADS ? left / 2 : 0) : left * right;
     tile.groups = divide(int(blockDim.x), tile.tasks);
 }
 
 // Shares out the memory of a block: to stages as many rows as it has room for, in whole rounds of the groups.
 inline __device__ void make_places(tile_t& tile) {
     constexpr int REAL = sizeof(real_t), ACC = sizeof(acc_t), WIDE = sizeof(wide_t);
-        const int behind_last_row = pieces(2 * PATCH * ACC);  // read with its last strips, and of no use
+    const int behind_last_row = pieces(2 * PATCH * ACC);  // read with its last strips, and of no use
     tile.corners_place = DESCRIPTION_BYTES / 16;
     tile.mean_place = tile.corners_place + pieces(tile.tasks * int(sizeof(unsigned)));
-    tile.centre_place = tile.mean_place + pieces(tile.columns * WIDE);
+    tile.run_place = tile.mean_place + pieces(tile.columns * WIDE);
+    tile.centre_place = tile.run_place + pieces(tile.columns * WIDE);
     tile.extra_weights_place = tile.centre_place + pieces(tile.columns * ACC);
     tile.extra_place = tile.extra_weights_place + pieces(EXTRA_ROWS * REAL);
     tile.raw_place = tile.extra_place + EXTRA_ROWS * tile.pitch + behind_last_row;
@@ -236,7 +246,8 @@ inline __device__ void make_places(tile_t& tile) {
     tile.stage_rows = rows < tile.groups ? rows : divide(rows, tile.groups) * tile.groups;
     tile.lanes = int(smaller(tile.step, tile.stage_rows));
     tile.stages_per_sum = int(larger(1, divide(ROWS_PER_SUM * tile.groups, tile.stage_rows)));
-    tile.weights_place = tile.raw_place + RING * tile.stage_rows * tile.raw_pitch;
+    tile.slot = int(larger(tile.stage_rows * tile.raw_pitch, IS_IN_PLACE ? pieces(SPARE_BYTES) : 0));
+    tile.weights_place = tile.raw_place + RING * tile.slot;
     tile.buffer_place = tile.weights_place + pieces((STAGES + 1) * tile.stage_rows * REAL);
 }
 
@@ -271,7 +282,8 @@ inline __device__ void make_tile(const problem_t& problem, int pair, tile_t& til
 }
 
 // The first row and column of the entries that a thread of a group computes.  Four neighbours take two strips by
-// two, those on the diagonal come last.
+// two, those on the diagonal come last: three of them, but four where threads come in fours, so that threads i and
+// i ^ 1 read the same left strip, i and i ^ 2 the same right one.
 struct entries_t {
     int row, column;
 
@@ -286,9 +298,10 @@ struct entries_t {
                 const int end = pass ? above + 1 : right;
                 for (int across = pass ? above : tile.is_diagonal ? above + 2 : 0; across < end; across += 2) {
                     const int width = right - across < 2 ? 1 : 2, height = left - above < 2 ? 1 : 2;
-                    const int count = pass ? width * (width + 1) / 2 : width * height;
+                    const bool is_cut = pass && !HAS_QUADS;
+                    const int count = is_cut ? width * (width + 1) / 2 : width * height;
                     if (0 <= task && task < count) {
-                        const int corner = task + (pass && task == 2);
+                        const int corner = task + (is_cut && task == 2);
                         row = (above + corner / width) * EDGE;
                         column = (across + corner % width) * EDGE;
                     }
@@ -428,14 +441,9 @@ inline __device__ staged_t raw_chunk(const uint4* place) {
     return converted;
 }
 
-// Sums of a thread's columns over the stages of a run.
+// Sums of a thread's columns.
 struct column_sums_t {
-    wide_t values[CHUNK];
-
-    __device__ void add_stage(const staged_t& sums) {
-#pragma unroll
-        for (int v = 0; v < CHUNK; ++v) values[v] = add(values[v], widened(sums.values[v]));
-    }
+    acc_t values[CHUNK];
 };
 
 // Brings a thread's chunks of a stage, which have arrived, to its buffer: where they are centred, less the
@@ -443,7 +451,7 @@ struct column_sums_t {
 template <bool IS_CENTRED, bool HAS_WEIGHT, bool IS_KEPT>
 inline __device__ void convert(const tile_t& tile, const feeder_t& own, int stage, int rows, column_sums_t& sums) {
     if (own.lane >= tile.lanes) return;
-    staged_t centre = {}, stage_sums = {};
+    staged_t centre = {};
     if (IS_CENTRED) centre.load(shared_memory + tile.centre_place + own.chunk * PIECES);
     const int step = tile.step, raw_step = step * tile.raw_pitch, buffer_step = step * tile.pitch;
     const uint4* source = tile.raw(stage) + own.lane * tile.raw_pitch + own.chunk;
@@ -457,13 +465,12 @@ inline __device__ void convert(const tile_t& tile, const feeder_t& own, int stag
             for (int v = 0; IS_CENTRED && v < CHUNK; ++v) {
                 acc_t& value = chunk.values[v];
                 value = subtract(value, centre.values[v]);
-                acc_t& sum = stage_sums.values[v];
+                acc_t& sum = sums.values[v];
                 sum = add(sum, HAS_WEIGHT ? scaled(tile.weights(stage)[row], value) : value);
             }
             if (IS_KEPT) chunk.store(destination + slot * buffer_step);
         }
     }
-    if (IS_CENTRED) sums.add_stage(stage_sums);
 }
 
 template <bool IS_KEPT>
