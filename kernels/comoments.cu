@@ -11,11 +11,13 @@
 // `co_moment_partials`, grid (problems * tiles of M, blocks of rows), THREADS threads: a block computes one tile
 // of M, of a joint one only where it meets the upper triangle, over one block of rows after another, by stages:
 //   1. copy: copy_async brings the rows' columns of the tile to a ring in shared memory, STAGES stages ahead;
-//   2. convert: a thread moves the chunks that it copied itself to a buffer, as acc_t, less the centre, and adds
-//      them to its sums of their columns;
-//   3. products: a thread keeps EDGE x EDGE entries in registers, and takes every `groups`-th row of the buffer:
-//      narrow tiles leave threads for several groups.  There are two buffers, so that the only barrier of a stage
-//      lies between 2 and 3;
+//   2. convert: a thread takes away the centre from the chunks that it copied itself, and adds them to its sums of
+//      their columns: in place, or on their way to a buffer where X does not have the summing type.  What is neither
+//      converted nor centred skips this;
+//   3. products: a thread keeps EDGE x EDGE entries in registers, and takes every `groups`-th row, two at a time, so
+//      that those of the second are loaded while the first is multiplied: narrow tiles leave threads for several
+//      groups.  The ring has a stage more than are on their way, or there are two buffers, so that the only barrier
+//      of a stage lies between 2 and 3;
 //   4. flush: after about ROWS_PER_SUM rows a thread the groups are added, in the wider type.
 // `co_moment_finish`, grid (problems, entries), merges the blocks of rows by Chan's formula, or adds them: lane
 // l takes blocks l, l + lanes, ..., and the lanes are merged by halves.  It mirrors the upper triangle, so that
@@ -37,22 +39,38 @@
 // along the other axis, out of the L2 cache but for the first: the tiles of one block of rows run side by side.
 // partials, at most about 1/64 of X where rows are many, twice.  Flops: n d² real, 4 n d² complex.
 //
-// Bank conflicts: an odd pitch of 16-byte pieces keeps neighbouring rows apart.  Where it costs no group, four
-// threads, two by two, share a patch of entries: threads i and i ^ 1 read the same left strip, i and i ^ 2 the
-// same right one.
+// Bank conflicts: an odd pitch of 16-byte pieces keeps neighbouring rows apart.  Four neighbours take entries two by
+// two, and share what they read.  The corner of such a patch below the diagonal is left out where strips are long;
+// where they are short there are as many loads as products, and sharing is worth more than a thread.
 //
 // Instructions of a warp for a row of 32 float32, as counted in the machine code: 23 for the products, of which
 // 20 are fused multiply-adds, about 2 to copy and 3 to convert and centre it.  Four schedulers issue them in 7
 // cycles, and an H100 reads the row in 9.
 //
-// Ideas tried: the rows of Chan's formula added by one group alone, whose sums then grow far beyond their own
-// share, so that 96 roundings were lost where 7 are; staged by plain loads with a barrier on each side of the
-// products, half the read limit of an H100 for up to 32 columns of float32, and a third where centring moved the
-// stage in place, by four more barriers.
-// This one, as a share of that limit: 0.86, 0.70, 0.64 and 0.37 for 8, 16, 32 and 64 columns, and centred 0.74, 0.61,
-// 0.53 and 0.33.
-// To try: STAGES, MOST_SLOTS, BLOCKS_AT_ONCE; a kernel of its own for many small problems; tiles of 128 columns for
-// wide matrices; double tensor cores.
+// Ideas tried, on an H100 (X of 2 GiB, float32; shares of the read-only limit, plain / centred).  Times of one card
+// scatter by 0.03.
+//   columns                                                          8          16         32         64
+//   a conversion to a buffer for all types, 3 blocks of 128      .82 / .70  .66 / .58  .61 / .51  .35 / .31
+//   out of the ring, rows two at a time, 3 blocks of 128         .84 / .68  .76 / .56  .64 / .49  .38 / .31
+//   no corner below the diagonal                                 .85 / .64  .73 / .54  .61 / .47  .37 / .32
+//   ... 4 blocks of 128                                          .86 / .72  .73 / .54  .65 / .52  .38 / .32
+//   ... and 8 chunks of a thread in a stage                      .86 / .79  .76 / .58  .73 / .57  .39 / .35
+//   ... and 3 stages on their way                                .79 / .65  .71 / .53  .71 / .51  .40 / .32
+//   ... 3 blocks of 64 KB, 2 stages on their way                 .87 / .79  .72 / .57  .71 / .56  .40 / .34
+//   ... 2 blocks of 256, 64 KB, 2 stages on their way            .77 / .62  .67 / .49  .64 / .44  .40 / .33
+//   ... 2 blocks of 256, 96 KB, 2 stages on their way            .79 / .74  .69 / .54  .68 / .54  .47 / .38
+//   ... 2 blocks of 256, 96 KB, 3 stages on their way            .82 / .62  .72 / .48  .65 / .49  .41 / .38
+//   cuBLAS, which does not centre                                .15        .28        .21        .40
+//   the fifth without its products                               .87 / .86  .79 / .75  .81 / .77  .60 / .54
+//   the fifth without all but the first copies, in ms            0.43       0.55       0.74       1.44
+// Wide tiles gain by the rows of a stage alone: their times fit 0.86 ms + 72 ms / rows.  Two stages in 64 KB, one of
+// them on its way, have as many rows as three in 96 KB, which is more than some GPUs grant a block: taken for that
+// reason, and not timed yet.
+// float64, 32 columns: 0.53 by buffers, 0.65 out of the ring, 0.59 without corners below the diagonal.  float16 is
+// summed at 0.20 at 64 columns by any of them: it multiplies what it converted.
+// The rows of Chan's formula added by one group alone, whose sums then grow far beyond their own share: 96 roundings
+// lost where 7 are.  Sums of columns kept in double by each thread: 32 bytes of registers spilt.
+// To try: a kernel of its own for many small problems; tiles of 128 columns for wide matrices; double tensor cores.
 
 constexpr int FINISH_LANES = 64;
 constexpr int FINISH_AT_ONCE = 4;  // blocks of rows that a lane asks for before it needs the first

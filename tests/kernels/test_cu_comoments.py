@@ -339,7 +339,9 @@ def test_each_element_of_X_is_read_once(rng, d, start):
     with fake_cupy.install(count_reads=True) as cupy:
         X = random(rng, (2, 700, d), "f")
         constants = moments.tile_constants(d, 0, True, X.dtype, X.dtype)
-        _compile.get_kernel("comoments", "co_moment_partials", X.dtype, X.dtype, constants)  # builds what counts
+        _compile.get_kernel(
+            "comoments", "co_moment_partials", X.dtype, X.dtype, constants
+        )  # builds what counts
         for compute in (checks.gram, checks.co_moments):
             before = cupy.elements_read()
             compute(cupy, shifted(cupy, X, start))
@@ -483,6 +485,7 @@ def sums_of_every_kind(cupy):
         ):
             checks.gram(cupy, cupy.asarray(X), cupy.asarray(Y), weights)
             checks.gram(cupy, shifted(cupy, X.real))
+            checks.gram(cupy, shifted(cupy, X.real[:, :, :7].astype("e")))
             checks.co_moments(cupy, cupy.asarray(X[:, :, :9]), cupy.asarray(Y), weights, scale=0.5)
             checks.co_moments(cupy, cupy.asarray(X.real + 5))
             checks.co_moments(cupy, cupy.asarray(X[:, :, :7]), scale=0.5, correlation=True)

@@ -206,14 +206,13 @@ def edge(sum_dtype: np.dtype[Any]) -> int:
     return 4 if sum_dtype.kind in "iu" else 32 // sum_dtype.itemsize
 
 
-@cache
 def tile_constants(
     p: int, q: int, is_joint: bool, stored_dtype: np.dtype[Any], sum_dtype: np.dtype[Any]
 ) -> Constants:
     """What the kernels are compiled for, by shape and types alone; `tiles.cuh` says what each word means.
 
-    As many blocks are at once as spill no register.  Stages are large: what each of them costs besides its rows
-    is what wide tiles feel most, so that theirs leave room for one on its way, in memory that must be asked for.
+    As many blocks are at once as spill no register.  What a stage costs besides its rows is what wide tiles
+    feel most: theirs are large, in memory that must be asked for, and one is enough on its way.
 
     Examples
     --------
@@ -232,6 +231,7 @@ def tile_constants(
     return _constants(THREADS, 2, stages=1, slots=8, shared_bytes=MOST_SHARED_BYTES)
 
 
+@cache
 def _constants(threads: int, at_once: int, stages: int, slots: int, shared_bytes: int) -> Constants:
     return MappingProxyType(
         {
