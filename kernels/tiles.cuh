@@ -18,6 +18,7 @@ constexpr int ROWS_PER_SUM = 256;
 constexpr int DESCRIPTION_BYTES = 512;  // of a tile_t
 
 constexpr int WARP = 32;
+constexpr int BATCH = 2;  // chunks that a thread converts at once
 constexpr int PIECE = 16 / sizeof(acc_t);                      // numbers in 16 bytes of a buffer
 constexpr int PIECES = CHUNK * sizeof(acc_t) / sizeof(uint4);  // that a chunk of X or Y becomes there
 constexpr int NUMBERS_IN_FLIGHT = 8;  // where a number is too small to be copied behind a thread's back
@@ -446,30 +447,52 @@ struct column_sums_t {
     acc_t values[CHUNK];
 };
 
-// Brings a thread's chunks of a stage, which have arrived, to its buffer: where they are centred, less the
-// centre, and their weighted sum is added to `sums`.
+// Converts AT_ONCE chunks of a thread: all are loaded before the first is stored, which the compiler could not know
+// to be allowed.  What is centred is relative to `centre`, and its weighted sum is added to `sums`.
+template <int AT_ONCE, bool IS_CENTRED, bool HAS_WEIGHT, bool IS_KEPT>
+inline __device__ void convert_chunks(const uint4* source, int raw_step, uint4* destination, int buffer_step,
+                                      const real_t* weights, int step, const staged_t& centre, column_sums_t& sums) {
+    staged_t chunks[AT_ONCE];
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; ++k) chunks[k] = raw_chunk(source + k * raw_step);
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; ++k) {
+#pragma unroll
+        for (int v = 0; IS_CENTRED && v < CHUNK; ++v) {
+            acc_t& value = chunks[k].values[v];
+            value = subtract(value, centre.values[v]);
+            acc_t& sum = sums.values[v];
+            sum = add(sum, HAS_WEIGHT ? scaled(weights[k * step], value) : value);
+        }
+        if (IS_KEPT) chunks[k].store(destination + k * buffer_step);
+    }
+}
+
+// Brings a thread's chunks of a stage, which have arrived, to its buffer.
 template <bool IS_CENTRED, bool HAS_WEIGHT, bool IS_KEPT>
 inline __device__ void convert(const tile_t& tile, const feeder_t& own, int stage, int rows, column_sums_t& sums) {
     if (own.lane >= tile.lanes) return;
     staged_t centre = {};
     if (IS_CENTRED) centre.load(shared_memory + tile.centre_place + own.chunk * PIECES);
-    const int step = tile.step, raw_step = step * tile.raw_pitch, buffer_step = step * tile.pitch;
+    const int step = tile.step, raw_step = step * tile.raw_pitch;
+    const int buffer_step = IS_IN_PLACE ? raw_step : step * tile.pitch;
     const uint4* source = tile.raw(stage) + own.lane * tile.raw_pitch + own.chunk;
     uint4* destination = tile.buffer(stage) + own.lane * tile.pitch + own.chunk * PIECES;
-#pragma unroll
-    for (int slot = 0; slot < MOST_SLOTS; ++slot) {
-        const int row = own.lane + slot * step;
-        if (row < rows) {
-            staged_t chunk = raw_chunk(source + slot * raw_step);
-#pragma unroll
-            for (int v = 0; IS_CENTRED && v < CHUNK; ++v) {
-                acc_t& value = chunk.values[v];
-                value = subtract(value, centre.values[v]);
-                acc_t& sum = sums.values[v];
-                sum = add(sum, HAS_WEIGHT ? scaled(tile.weights(stage)[row], value) : value);
-            }
-            if (IS_KEPT) chunk.store(destination + slot * buffer_step);
-        }
+    const real_t* weights = tile.weights(stage);
+    int row = own.lane;
+#pragma unroll 1
+    for (; row + (BATCH - 1) * step < rows; row += BATCH * step) {
+        convert_chunks<BATCH, IS_CENTRED, HAS_WEIGHT, IS_KEPT>(source, raw_step, destination, buffer_step,
+                                                               weights + row, step, centre, sums);
+        source += BATCH * raw_step;
+        destination += BATCH * buffer_step;
+    }
+#pragma unroll 1
+    for (; row < rows; row += step) {
+        convert_chunks<1, IS_CENTRED, HAS_WEIGHT, IS_KEPT>(source, raw_step, destination, buffer_step, weights + row,
+                                                           step, centre, sums);
+        source += raw_step;
+        destination += buffer_step;
     }
 }
 

@@ -407,7 +407,7 @@ def test_sums_keep_subnormal_numbers(code):
 FAULTS = {
     "a column past those of X": ("is_y ? side.first + of_x - problem.p", "is_y ? side.first + of_x"),
     "the stride of a step": ("step * source.row_stride;", "source.row_stride;"),
-    "the step in a buffer": ("slot * buffer_step", "slot * step"),
+    "the step in a buffer": ("store(destination + k * buffer_step)", "store(destination + k)"),
     "the barrier before products": (
         "        }\n        __syncthreads();\n        copy_stage(problem, tile, own, stage + STAGES);",
         "        }\n        copy_stage(problem, tile, own, stage + STAGES);",
