@@ -11,11 +11,13 @@
 // `co_moment_partials`, grid (problems * tiles of M, blocks of rows), THREADS threads: a block computes one tile
 // of M, of a joint one only where it meets the upper triangle, over one block of rows after another, by stages:
 //   1. copy: copy_async brings the rows' columns of the tile to a ring in shared memory, STAGES stages ahead;
-//   2. convert: a thread moves the chunks that it copied itself to a buffer, as acc_t, less the centre, and adds
-//      them to its sums of their columns;
-//   3. products: a thread keeps EDGE x EDGE entries in registers, and takes every `groups`-th row of the buffer:
-//      narrow tiles leave threads for several groups.  There are two buffers, so that the only barrier of a stage
-//      lies between 2 and 3;
+//   2. convert: a thread takes away the centre from the chunks that it copied itself, and adds them to its sums of
+//      their columns: in place, or on their way to a buffer where X does not have the summing type.  What is neither
+//      converted nor centred skips this;
+//   3. products: a thread keeps EDGE x EDGE entries in registers, and takes every `groups`-th row, two at a time, so
+//      that those of the second are loaded while the first is multiplied: narrow tiles leave threads for several
+//      groups.  The ring has a stage more than are on their way, or there are two buffers, so that the only barrier
+//      of a stage lies between 2 and 3;
 //   4. flush: after about ROWS_PER_SUM rows a thread the groups are added, in the wider type.
 // `co_moment_finish`, grid (problems, entries), merges the blocks of rows by Chan's formula, or adds them: lane
 // l takes blocks l, l + lanes, ..., and the lanes are merged by halves.  It mirrors the upper triangle, so that
@@ -37,25 +39,41 @@
 // along the other axis, out of the L2 cache but for the first: the tiles of one block of rows run side by side.
 // partials, at most about 1/64 of X where rows are many, twice.  Flops: n d² real, 4 n d² complex.
 //
-// Bank conflicts: an odd pitch of 16-byte pieces keeps neighbouring rows apart.  Where it costs no group, four
-// threads, two by two, share a patch of entries: threads i and i ^ 1 read the same left strip, i and i ^ 2 the
-// same right one.
+// Bank conflicts: an odd pitch of 16-byte pieces keeps neighbouring rows apart.  Four neighbours take entries two by
+// two, and share what they read.  The corner of such a patch below the diagonal is left out where strips are long;
+// where they are short there are as many loads as products, and sharing is worth more than a thread.
 //
 // Instructions of a warp for a row of 32 float32, as counted in the machine code: 23 for the products, of which
 // 20 are fused multiply-adds, about 2 to copy and 3 to convert and centre it.  Four schedulers issue them in 7
 // cycles, and an H100 reads the row in 9.
 //
-// Ideas tried: the rows of Chan's formula added by one group alone, whose sums then grow far beyond their own
-// share, so that 96 roundings were lost where 7 are; staged by plain loads with a barrier on each side of the
-// products, half the read limit of an H100 for up to 32 columns of float32, and a third where centring moved the
-// stage in place, by four more barriers.
-// This one, as a share of that limit: 0.86, 0.70, 0.64 and 0.37 for 8, 16, 32 and 64 columns, and centred 0.74, 0.61,
-// 0.53 and 0.33.
-// To try: STAGES, MOST_SLOTS, BLOCKS_AT_ONCE; a kernel of its own for many small problems; tiles of 128 columns for
-// wide matrices; double tensor cores.
+// Ideas tried, on an H100 (X of 2 GiB, float32; shares of the read-only limit, plain / centred).  Times of one card
+// scatter by 0.03.
+//   columns                                                          8          16         32         64
+//   a conversion to a buffer for all types, 3 blocks of 128      .82 / .70  .66 / .58  .61 / .51  .35 / .31
+//   out of the ring, rows two at a time, 3 blocks of 128         .84 / .68  .76 / .56  .64 / .49  .38 / .31
+//   no corner below the diagonal                                 .85 / .64  .73 / .54  .61 / .47  .37 / .32
+//   ... 4 blocks of 128                                          .86 / .72  .73 / .54  .65 / .52  .38 / .32
+//   ... and 8 chunks of a thread in a stage                      .86 / .79  .76 / .58  .73 / .57  .39 / .35
+//   ... and 3 stages on their way                                .79 / .65  .71 / .53  .71 / .51  .40 / .32
+//   ... 3 blocks of 64 KB, 2 stages on their way                 .87 / .79  .72 / .57  .71 / .56  .40 / .34
+//   ... 2 blocks of 256, 64 KB, 2 stages on their way            .77 / .62  .67 / .49  .64 / .44  .40 / .33
+//   ... 2 blocks of 256, 96 KB, 2 stages on their way            .79 / .74  .69 / .54  .68 / .54  .47 / .38
+//   ... 2 blocks of 256, 96 KB, 3 stages on their way            .82 / .62  .72 / .48  .65 / .49  .41 / .38
+//   cuBLAS, which does not centre                                .15        .28        .21        .40
+//   the fifth without its products                               .87 / .86  .79 / .75  .81 / .77  .60 / .54
+//   the fifth without all but the first copies, in ms            0.43       0.55       0.74       1.44
+// Wide tiles gain by the rows of a stage alone: their times fit 0.86 ms + 72 ms / rows.  Two stages in 64 KB, one of
+// them on its way, have as many rows as three in 96 KB, which is more than some GPUs grant a block: taken for that
+// reason, and not timed yet.
+// In all of these a chunk was centred and stored before the next was loaded, 22 instructions each; two at once are
+// not timed yet.
+// float64, 32 columns: 0.53 by buffers, 0.65 out of the ring, 0.59 without corners below the diagonal.  float16 is
+// summed at 0.20 at 64 columns by any of them: it multiplies what it converted.
+// The rows of Chan's formula added by one group alone, whose sums then grow far beyond their own share: 96 roundings
+// lost where 7 are.  Sums of columns kept in double by each thread: 32 bytes of registers spilt.
+// To try: a kernel of its own for many small problems; tiles of 128 columns for wide matrices; double tensor cores.
 
-// On a multiprocessor: the most without spilling a register, of which half precision summed in double takes many.
-constexpr int BLOCKS_AT_ONCE = EDGE == 8 ? 3 : PIECES > 2 ? 1 : 2;
 constexpr int FINISH_LANES = 64;
 constexpr int FINISH_AT_ONCE = 4;  // blocks of rows that a lane asks for before it needs the first
 constexpr double FAR_HEAVIER = 64;
@@ -67,6 +85,11 @@ constexpr int STRIP_BYTES = EDGE * sizeof(acc_t);
 
 struct alignas(STRIP_BYTES < 16 ? STRIP_BYTES : 16) strip_t {
     acc_t values[EDGE];
+
+    __device__ void scale(real_t weight) {
+#pragma unroll
+        for (int i = 0; i < EDGE; ++i) values[i] = scaled(weight, values[i]);
+    }
 };
 
 inline __device__ strip_t load_strip(const acc_t* values) { return *reinterpret_cast<const strip_t*>(values); }
@@ -106,20 +129,32 @@ struct sums_t {
         const acc_t* left_values = values + at.row;
         const acc_t* right_values = values + tile.right.offset + at.column;
         const int pitch = step * tile.pitch * PIECE;
+        int row = first;
 #pragma unroll 1
-        for (int row = first; row < end; row += step) {
-            strip_t left = load_strip(left_values);
-            const strip_t right = load_strip(right_values);
-#pragma unroll
-            for (int i = 0; i < EDGE; ++i) {
-                if (HAS_WEIGHT) left.values[i] = scaled(weights[row], left.values[i]);
-#pragma unroll
-                for (int j = 0; j < EDGE; ++j)
-                    entries[i][j] = add_product(entries[i][j], left.values[i], right.values[j]);
+        for (; row + step < end; row += 2 * step) {
+            strip_t left = load_strip(left_values), next_left = load_strip(left_values + pitch);
+            const strip_t right = load_strip(right_values), next_right = load_strip(right_values + pitch);
+            if (HAS_WEIGHT) {
+                left.scale(weights[row]);
+                next_left.scale(weights[row + step]);
             }
-            left_values += pitch;
-            right_values += pitch;
+            add_strips(left, right);
+            add_strips(next_left, next_right);
+            left_values += 2 * pitch;
+            right_values += 2 * pitch;
         }
+        if (row < end) {
+            strip_t left = load_strip(left_values);
+            if (HAS_WEIGHT) left.scale(weights[row]);
+            add_strips(left, load_strip(right_values));
+        }
+    }
+
+    __device__ void add_strips(const strip_t& left, const strip_t& right) {
+#pragma unroll
+        for (int i = 0; i < EDGE * EDGE; ++i)
+            entries[i / EDGE][i % EDGE] =
+                add_product(entries[i / EDGE][i % EDGE], left.values[i / EDGE], right.values[i % EDGE]);
     }
 };
 
@@ -145,22 +180,24 @@ inline __device__ void add_groups(const tile_t& tile, const acc_t* flushed, int 
     const int lanes = power_of_two_up_to(int(smaller(WARP, divide(int(blockDim.x), entries))));
     for (int k = threadIdx.x; k < ratio_up(entries * lanes, int(blockDim.x)) * int(blockDim.x); k += blockDim.x) {
         const int number = divide(k, lanes), task = number / (STRIPS * EDGE), entry = number % (STRIPS * EDGE);
+        const unsigned corner = number < entries ? tile.corners()[task] : 0;
+        const int row = int(corner >> 16) + first + entry / EDGE, column = int(corner & 0xffff) + entry % EDGE;
+        const bool is_needed = number < entries && k == number * lanes && row < tile.left.columns &&
+                               column < tile.right.columns && (!tile.is_diagonal || row <= column);
+        wide_t* partial = tile.partials + (tile.first_entry + row * tile.entry_stride + column);
+        const wide_t before = is_needed && !is_first ? *partial : wide_t();
         wide_t total = wide_t();
+#pragma unroll 4
         for (int group = k - number * lanes; group < tile.groups && number < entries; group += lanes)
             total = add(total, widened(flushed[flushed_place(group * tile.tasks + task, entry)]));
         total = add_neighbours(total, lanes);
-        if (number >= entries || k != number * lanes) continue;
-        const entries_t at(tile, task);
-        const int row = at.row + first + entry / EDGE, column = at.column + entry % EDGE;
-        if (row >= tile.left.columns || column >= tile.right.columns || (tile.is_diagonal && column < row)) continue;
-        wide_t* partial = tile.partials + (tile.first_entry + row * tile.entry_stride + column);
-        *partial = is_first ? total : add(*partial, total);
+        if (is_needed) *partial = is_first ? total : add(before, total);
     }
 }
 
 // Adds the sums of all groups, in the wider type, to the block's partials, and clears them.
-inline __device__ void flush(const tile_t& tile, sums_t& sums, bool is_first) {
-    acc_t* flushed = reinterpret_cast<acc_t*>(tile.buffer(0));
+inline __device__ void flush(const tile_t& tile, sums_t& sums, int stage, bool is_first) {
+    acc_t* flushed = reinterpret_cast<acc_t*>(tile.spare(stage));
 #pragma unroll 1
     for (int first = 0; first < EDGE; first += STRIPS) {
         __syncthreads();
@@ -177,7 +214,7 @@ inline __device__ void flush(const tile_t& tile, sums_t& sums, bool is_first) {
 
 // Stages that have a centre in common.
 struct run_t {
-    column_sums_t sums;  // less the centre
+    column_sums_t sums;  // less the centre, of the rows since the last flush
     double weight_before, weight;
     int stages;
 };
@@ -191,15 +228,16 @@ inline __device__ double weigh_stage(const problem_t& problem, const tile_t& til
     return add_neighbours(sum, WARP);
 }
 
-// Adds the threads' sums of columns, in place of the buffers, and leaves them where it says.
-inline __device__ const wide_t* add_columns(const tile_t& tile, const feeder_t& own, const column_sums_t& sums) {
+// Adds the threads' sums of columns, in spare memory, and leaves them where it says.
+inline __device__ const wide_t* add_columns(const tile_t& tile, const feeder_t& own, int stage,
+                                          const column_sums_t& sums) {
     const int columns = tile.columns, count = power_of_two_up_to(divide(int(blockDim.x), columns));
-    wide_t* lanes = reinterpret_cast<wide_t*>(tile.buffer(0));
+    wide_t* lanes = reinterpret_cast<wide_t*>(tile.spare(stage));
     wide_t* ways = lanes + tile.lanes * columns;
     __syncthreads();
 #pragma unroll
     for (int v = 0; v < CHUNK; ++v)
-        if (own.lane < tile.lanes) lanes[own.lane * columns + own.first_column() + v] = sums.values[v];
+        if (own.lane < tile.lanes) lanes[own.lane * columns + own.first_column() + v] = widened(sums.values[v]);
     __syncthreads();
     for (int i = threadIdx.x; i < count * columns; i += blockDim.x) {
         const int way = divide(i, columns), column = i - way * columns;
@@ -211,20 +249,29 @@ inline __device__ const wide_t* add_columns(const tile_t& tile, const feeder_t& 
     return ways;
 }
 
+// Adds the threads' sums of columns to those of the run, and clears them.
+inline __device__ void flush_columns(const tile_t& tile, const feeder_t& own, int stage, run_t& run) {
+    const wide_t* column_sums = add_columns(tile, own, stage, run.sums);
+    for (int column = threadIdx.x; column < tile.columns; column += blockDim.x)
+        tile.run_sums()[column] = add(tile.run_sums()[column], column_sums[column]);
+    run.sums = {};
+}
+
 // Ends a run: adds its two rows to the sums, and moves the mean of all rows, and the centre, by what it brings.
 // Every group takes an equal share of the weights: it takes away about what it has added.
 inline __device__ void close_run(const tile_t& tile, const feeder_t& own, const entries_t& at, bool has_task,
-                                 run_t& run, sums_t& sums) {
-    const wide_t* column_sums = add_columns(tile, own, run.sums);
+                                 int stage, run_t& run, sums_t& sums) {
+    flush_columns(tile, own, stage, run);
     const double weight = run.weight_before + run.weight, share = run.weight == 0 ? 0 : run.weight / weight;
     for (int column = threadIdx.x; column < tile.columns; column += blockDim.x) {
-        const wide_t rest = divided(column_sums[column], run.weight == 0 ? 1 : run.weight);
+        const wide_t rest = divided(tile.run_sums()[column], run.weight == 0 ? 1 : run.weight);
         const wide_t mean = tile.mean()[column];
         const wide_t distance = add(subtract(widened(tile.centre()[column]), mean), rest);
         const wide_t moved = add(mean, scaled(share, distance));
         tile.extra()[column] = narrowed(rest);
         tile.extra()[tile.pitch * PIECE + column] = narrowed(distance);
         tile.mean()[column] = moved;
+        tile.run_sums()[column] = wide_t();
         tile.centre()[column] = narrowed(moved);
     }
     if (threadIdx.x == 0) {
@@ -247,8 +294,8 @@ inline __device__ void find_centre(const problem_t& problem, const tile_t& tile,
         raw_chunk(tile.raw(stage) + own.chunk).store(shared_memory + tile.centre_place + own.chunk * PIECES);
     __syncthreads();
     column_sums_t sums = {};
-    convert_stage(problem, tile, own, stage, rows, sums);
-    const wide_t* column_sums = add_columns(tile, own, sums);
+    convert_stage<false>(problem, tile, own, stage, rows, sums);
+    const wide_t* column_sums = add_columns(tile, own, stage, sums);
     for (int column = threadIdx.x; column < tile.columns; column += blockDim.x) {
         acc_t& centre = tile.centre()[column];
         centre = narrowed(add(widened(centre), divided(column_sums[column], weight)));
@@ -262,7 +309,7 @@ inline __device__ void centre_stage(const problem_t& problem, const tile_t& tile
                                     sums_t& sums) {
     const double weight = weigh_stage(problem, tile, stage, rows);
     if (run.stages > 0 && run.weight + weight > RUN_SHARE * run.weight_before)
-        close_run(tile, own, at, has_task, run, sums);
+        close_run(tile, own, at, has_task, stage, run, sums);
     if (run.stages == 0 && weight > RUN_SHARE * run.weight_before)
         find_centre(problem, tile, own, stage, rows, weight);
     run.weight += weight;
@@ -274,6 +321,7 @@ inline __device__ void centre_stage(const problem_t& problem, const tile_t& tile
 inline __device__ void clear_means(const tile_t& tile) {
     for (int column = threadIdx.x; column < tile.columns; column += blockDim.x) {
         tile.mean()[column] = wide_t();
+        tile.run_sums()[column] = wide_t();
         tile.centre()[column] = acc_t();
     }
 }
@@ -289,7 +337,7 @@ inline __device__ void write_means(const tile_t& tile, double weight) {
 inline __device__ void add_block(const problem_t& problem, const tile_t& tile) {
     const feeder_t own(tile);
     const int group = divide(int(threadIdx.x), tile.tasks), stages = ratio_up(tile.rows, tile.stage_rows);
-    const entries_t at(tile, int(threadIdx.x) - group * tile.tasks);
+    const entries_t at(tile.corners()[int(threadIdx.x) - group * tile.tasks]);
     const bool has_task = group < tile.groups;
     sums_t sums;
     sums.clear();
@@ -300,15 +348,18 @@ inline __device__ void add_block(const problem_t& problem, const tile_t& tile) {
 #pragma unroll 1
     for (int stage = 0, until_flush = tile.stages_per_sum; stage < stages; ++stage, --until_flush) {
         if (until_flush == 0) {
-            flush(tile, sums, is_first);
+            if (problem.is_centred) flush_columns(tile, own, stage, run);
+            flush(tile, sums, stage, is_first);
             is_first = false;
             until_flush = tile.stages_per_sum;
         }
         const int rows = tile.rows_of(stage);
         wait_for_copies<STAGES - 1>();
-        if (tile.has_numbers || problem.has_weight) __syncthreads();
-        if (problem.is_centred) centre_stage(problem, tile, own, at, has_task, stage, rows, run, sums);
-        convert_stage(problem, tile, own, stage, rows, run.sums);
+        if (problem.is_centred || !IS_IN_PLACE) {
+            if (tile.has_numbers || problem.has_weight) __syncthreads();
+            if (problem.is_centred) centre_stage(problem, tile, own, at, has_task, stage, rows, run, sums);
+            convert_stage<true>(problem, tile, own, stage, rows, run.sums);
+        }
         __syncthreads();
         copy_stage(problem, tile, own, stage + STAGES);
         const int end = has_task ? rows : 0;
@@ -318,10 +369,10 @@ inline __device__ void add_block(const problem_t& problem, const tile_t& tile) {
             sums.add_rows<false>(tile, at, tile.buffer(stage), tile.weights(stage), group, end, tile.groups);
     }
     if (problem.is_centred) {
-        close_run(tile, own, at, has_task, run, sums);
+        close_run(tile, own, at, has_task, stages, run, sums);
         write_means(tile, run.weight_before);
     }
-    flush(tile, sums, is_first);
+    flush(tile, sums, stages, is_first);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_AT_ONCE)
@@ -337,6 +388,8 @@ co_moment_partials(input_pointer X, input_pointer Y, const acc_t* weights, wide_
     tile_t& tile = *shared_at<tile_t>(0);
     if (threadIdx.x == 0) make_tile(problem, int(blockIdx.x) - problem.number * pairs, tile);
     __syncthreads();
+    for (int task = threadIdx.x; task < tile.tasks; task += blockDim.x)
+        tile.corners()[task] = entries_t(tile, task).packed();
     const index_t blocks = divide(n + rows_per_block - 1, rows_per_block);
     for (index_t block = blockIdx.y; block < blocks; block += gridDim.y) {
         if (threadIdx.x == 0) {

@@ -2,31 +2,45 @@
 // memory, and how its rows get there.
 //
 // A stage is some rows of the columns that a tile takes: those of its left side, and behind them those of its
-// right side where that is another one.  It is there twice: raw, in a ring that copy_async fills while earlier
-// stages are multiplied, and as acc_t, less a centre, in one of two buffers by turns.
+// right side where that is another one.  It lies in a ring that copy_async fills while earlier stages are
+// multiplied: there it stays where X has the summing type, and is centred in place.  Else it becomes acc_t in one of
+// two buffers by turns.
+//
+// The host compiles this for the shape and the types (moments.py): THREADS of a block, BLOCKS_AT_ONCE on a
+// multiprocessor, STAGES on their way at once, MOST_SLOTS for chunks of a thread in a stage, and SHARED_BYTES.
 
 constexpr int EDGE = IS_INTEGER ? 4 : 32 / sizeof(acc_t);  // of a thread's entries, which stay in registers
-constexpr int SPAN = EDGE == 8 ? 1 : 2;                    // threads along the edge of a patch, at least
-constexpr int PATCH = SPAN * EDGE;
-constexpr int MOST_COLUMNS = 64;     // of one side of a tile
-constexpr int SHARED_BYTES = 49152;  // of a block
-constexpr int STAGES = 2;            // on their way at once
-constexpr int BUFFERS = 2;
-constexpr int MOST_SLOTS = 4;  // chunks of a thread in a stage
-constexpr int EXTRA_ROWS = 2;  // that Chan's formula asks for
+constexpr bool HAS_QUADS = EDGE != 8;                      // threads in fours, see entries_t
+constexpr int PATCH = 2 * EDGE < 8 ? 2 * EDGE : 8;         // columns of a tile come in patches
+constexpr int MOST_COLUMNS = 64;                           // of one side of a tile
+constexpr int EXTRA_ROWS = 2;                              // that Chan's formula asks for
 constexpr int ROWS_PER_SUM = 256;
 constexpr int DESCRIPTION_BYTES = 512;  // of a tile_t
 
-constexpr int THREADS = EDGE == 8 ? 128 : 256;
 constexpr int WARP = 32;
-constexpr int PIECE = 16 / sizeof(acc_t);                       // numbers in 16 bytes of a buffer
+constexpr int BATCH = 2;  // chunks that a thread converts at once
+constexpr int PIECE = 16 / sizeof(acc_t);                      // numbers in 16 bytes of a buffer
 constexpr int PIECES = CHUNK * sizeof(acc_t) / sizeof(uint4);  // that a chunk of X or Y becomes there
 constexpr int NUMBERS_IN_FLIGHT = 8;  // where a number is too small to be copied behind a thread's back
 
 // Rows of a thread's entries that a flush brings to shared memory at once.
-constexpr int FLUSH_BYTES = 16384;
+constexpr int FLUSH_BYTES = 8192;
 constexpr int FLUSH_ROWS = FLUSH_BYTES / (THREADS * EDGE * int(sizeof(acc_t)));
 constexpr int STRIPS = FLUSH_ROWS < EDGE ? FLUSH_ROWS : EDGE;
+
+// What a flush and the sums of columns take of the memory of a stage.
+constexpr int COLUMN_BYTES = THREADS * (int(CHUNK) + 1) * int(sizeof(wide_t));
+constexpr int SPARE_BYTES = IS_INTEGER || COLUMN_BYTES < FLUSH_BYTES ? FLUSH_BYTES : COLUMN_BYTES;
+
+template <class First, class Second>
+constexpr bool ARE_ALIKE = false;
+
+template <class Number>
+constexpr bool ARE_ALIKE<Number, Number> = true;
+
+constexpr bool IS_IN_PLACE = ARE_ALIKE<scalar_t, acc_t>;
+constexpr int RING = IS_IN_PLACE ? STAGES + 1 : STAGES;
+constexpr int BUFFERS = IS_IN_PLACE ? 0 : 2;
 
 extern __shared__ uint4 shared_memory[];
 
@@ -92,13 +106,13 @@ struct tile_t {
     int step, lanes;        // rows that the threads cover with a chunk each, and those of them in a stage
     int raw_pitch, pitch;   // 16-byte pieces from one row to the next, in the ring and in a buffer
     int stage_rows;
+    int slot;  // pieces from one stage of the ring to the next
     int stages_per_sum;
 
-    int span;           // threads along the edge of a patch
-    int right_patches;  // patches from one row of them to the next
     int tasks, groups;  // threads for a row, and rows at a time
 
-    int mean_place, centre_place, weights_place, extra_weights_place, extra_place, raw_place, buffer_place;
+    int corners_place, mean_place, run_place, centre_place, weights_place, extra_weights_place, extra_place;
+    int raw_place, buffer_place;
     index_t first_entry, entry_stride;  // where partials hold the tile
 
     // The block of rows that is summed now.
@@ -106,8 +120,15 @@ struct tile_t {
     int rows;
     wide_t* partials;
 
+    __device__ int left_strips() const { return (left.columns + EDGE - 1) / EDGE; }
+
+    __device__ int right_strips() const { return (right.columns + EDGE - 1) / EDGE; }
+
     // Of the columns of all rows that have been merged.
     __device__ wide_t* mean() const { return shared_at<wide_t>(mean_place); }
+
+    // Sums of the columns of a run, less its centre.
+    __device__ wide_t* run_sums() const { return shared_at<wide_t>(run_place); }
 
     // What the rows of a run are relative to.
     __device__ acc_t* centre() const { return shared_at<acc_t>(centre_place); }
@@ -123,12 +144,20 @@ struct tile_t {
     }
 
     __device__ uint4* raw(int stage) const {
-        return shared_memory + raw_place + stage % STAGES * (stage_rows * raw_pitch);
+        return shared_memory + raw_place + stage % RING * slot;
     }
 
     __device__ uint4* buffer(int stage) const {
-        return shared_memory + buffer_place + stage % BUFFERS * (stage_rows * pitch);
+        if constexpr (IS_IN_PLACE)
+            return raw(stage);
+        else
+            return shared_memory + buffer_place + stage % BUFFERS * (stage_rows * pitch);
     }
+
+    // Memory that is free while a stage waits to be multiplied.
+    __device__ uint4* spare(int stage) const { return IS_IN_PLACE ? raw(stage + STAGES) : buffer(0); }
+
+    __device__ unsigned* corners() const { return shared_at<unsigned>(corners_place); }
 
     __device__ int rows_of(int stage) const { return int(smaller(stage_rows, rows - stage * stage_rows)); }
 };
@@ -194,40 +223,32 @@ inline __device__ void make_sources(const problem_t& problem, tile_t& tile) {
     }
 }
 
-inline __device__ int count_tasks(const tile_t& tile, int span) {
-    const int left = ratio_up(tile.left.columns, span * EDGE), right = ratio_up(tile.right.columns, span * EDGE);
-    return span * span * (tile.is_diagonal ? left * (left + 1) / 2 : left * right);
-}
-
-// Cuts the tile into patches.  Four threads share one where that leaves no more threads without work.
 inline __device__ void make_tasks(tile_t& tile) {
-    const int threads = int(blockDim.x), shared_tasks = count_tasks(tile, 2), own_tasks = count_tasks(tile, SPAN);
-    const bool are_whole = tile.left.columns % (2 * EDGE) == 0 && tile.right.columns % (2 * EDGE) == 0;
-    const bool is_shared =
-        are_whole && shared_tasks <= threads && divide(threads, shared_tasks) == divide(threads, own_tasks);
-    tile.span = is_shared ? 2 : SPAN;
-    tile.tasks = is_shared ? shared_tasks : own_tasks;
-    tile.right_patches = ratio_up(tile.right.columns, tile.span * EDGE);
-    tile.groups = divide(threads, tile.tasks);
+    const int left = tile.left_strips(), right = tile.right_strips();
+    tile.tasks = tile.is_diagonal ? left * (left + 1) / 2 + (HAS_QUADS ? left / 2 : 0) : left * right;
+    tile.groups = divide(int(blockDim.x), tile.tasks);
 }
 
 // Shares out the memory of a block: to stages as many rows as it has room for, in whole rounds of the groups.
 inline __device__ void make_places(tile_t& tile) {
     constexpr int REAL = sizeof(real_t), ACC = sizeof(acc_t), WIDE = sizeof(wide_t);
-        const int behind_last_row = pieces(2 * PATCH * ACC);  // read with its last strips, and of no use
-    tile.mean_place = DESCRIPTION_BYTES / 16;
-    tile.centre_place = tile.mean_place + pieces(tile.columns * WIDE);
+    const int behind_last_row = pieces(2 * PATCH * ACC);  // read with its last strips, and of no use
+    tile.corners_place = DESCRIPTION_BYTES / 16;
+    tile.mean_place = tile.corners_place + pieces(tile.tasks * int(sizeof(unsigned)));
+    tile.run_place = tile.mean_place + pieces(tile.columns * WIDE);
+    tile.centre_place = tile.run_place + pieces(tile.columns * WIDE);
     tile.extra_weights_place = tile.centre_place + pieces(tile.columns * ACC);
     tile.extra_place = tile.extra_weights_place + pieces(EXTRA_ROWS * REAL);
     tile.raw_place = tile.extra_place + EXTRA_ROWS * tile.pitch + behind_last_row;
 
-    const int row_bytes = 16 * (STAGES * tile.raw_pitch + BUFFERS * tile.pitch) + (STAGES + 1) * REAL;
+    const int row_bytes = 16 * (RING * tile.raw_pitch + BUFFERS * tile.pitch) + (STAGES + 1) * REAL;
     const int limit = divide(SHARED_BYTES - 16 * (tile.raw_place + behind_last_row + 1), row_bytes);
     const int rows = int(smaller(limit, MOST_SLOTS * tile.step));
     tile.stage_rows = rows < tile.groups ? rows : divide(rows, tile.groups) * tile.groups;
     tile.lanes = int(smaller(tile.step, tile.stage_rows));
     tile.stages_per_sum = int(larger(1, divide(ROWS_PER_SUM * tile.groups, tile.stage_rows)));
-    tile.weights_place = tile.raw_place + STAGES * tile.stage_rows * tile.raw_pitch;
+    tile.slot = int(larger(tile.stage_rows * tile.raw_pitch, IS_IN_PLACE ? pieces(SPARE_BYTES) : 0));
+    tile.weights_place = tile.raw_place + RING * tile.slot;
     tile.buffer_place = tile.weights_place + pieces((STAGES + 1) * tile.stage_rows * REAL);
 }
 
@@ -254,30 +275,40 @@ inline __device__ void make_tile(const problem_t& problem, int pair, tile_t& til
     tile.step = divide(int(blockDim.x), tile.chunks);
     // An odd pitch: threads at the same column of neighbouring rows meet in no bank.
     tile.raw_pitch = tile.chunks > 2 ? tile.chunks | 1 : tile.chunks;
-    tile.pitch = tile.chunks * PIECES | 1;
+    tile.pitch = IS_IN_PLACE ? tile.raw_pitch : tile.chunks * PIECES | 1;
     make_tasks(tile);
     make_places(tile);
     tile.entry_stride = problem.right_columns();
     tile.first_entry = 1 + problem.p + problem.q + tile.left.first * tile.entry_stride + column * right.width;
 }
 
-// The number of a patch among those of a tile: row by row, on the diagonal from the diagonal on.
-inline __device__ int patch_number(const tile_t& tile, int row, int column) {
-    const int skipped = tile.is_diagonal ? row * (row + 1) / 2 : 0;
-    return row * tile.right_patches - skipped + column;
-}
-
-// The first row and column of the entries that a thread of a group computes.
+// The first row and column of the entries that a thread of a group computes.  Four neighbours take two strips by
+// two, those on the diagonal come last: three of them, but four where threads come in fours, so that threads i and
+// i ^ 1 read the same left strip, i and i ^ 2 the same right one.
 struct entries_t {
     int row, column;
 
-    __device__ entries_t(const tile_t& tile, int task) {
-        const int span = tile.span, shift = span - 1;  // span is 1 or 2
-        const int patch = task >> 2 * shift, corner = task & (span * span - 1);
-        int above = tile.is_diagonal ? 0 : divide(patch, tile.right_patches);
-        while (tile.is_diagonal && patch_number(tile, above + 1, above + 1) <= patch) ++above;
-        row = (above * span + (corner >> shift)) * EDGE;
-        column = ((patch - patch_number(tile, above, 0)) * span + (corner & shift)) * EDGE;
+    __device__ explicit entries_t(unsigned packed) : row(packed >> 16), column(packed & 0xffff) {}
+
+    __device__ unsigned packed() const { return unsigned(row) << 16 | unsigned(column); }
+
+    __device__ entries_t(const tile_t& tile, int task) : row(0), column(0) {
+        const int left = tile.left_strips(), right = tile.right_strips();
+        for (int pass = 0; pass <= int(tile.is_diagonal); ++pass)
+            for (int above = 0; above < left; above += 2) {
+                const int end = pass ? above + 1 : right;
+                for (int across = pass ? above : tile.is_diagonal ? above + 2 : 0; across < end; across += 2) {
+                    const int width = right - across < 2 ? 1 : 2, height = left - above < 2 ? 1 : 2;
+                    const bool is_cut = pass && !HAS_QUADS;
+                    const int count = is_cut ? width * (width + 1) / 2 : width * height;
+                    if (0 <= task && task < count) {
+                        const int corner = task + (is_cut && task == 2);
+                        row = (above + corner / width) * EDGE;
+                        column = (across + corner % width) * EDGE;
+                    }
+                    task -= count;
+                }
+            }
     }
 };
 
@@ -411,50 +442,67 @@ inline __device__ staged_t raw_chunk(const uint4* place) {
     return converted;
 }
 
-// Sums of a thread's columns over the stages of a run.
+// Sums of a thread's columns.
 struct column_sums_t {
-    wide_t values[CHUNK];
-
-    __device__ void add_stage(const staged_t& sums) {
-#pragma unroll
-        for (int v = 0; v < CHUNK; ++v) values[v] = add(values[v], widened(sums.values[v]));
-    }
+    acc_t values[CHUNK];
 };
 
-// Brings a thread's chunks of a stage, which have arrived, to its buffer: where they are centred, less the
-// centre, and their weighted sum is added to `sums`.
-template <bool IS_CENTRED, bool HAS_WEIGHT>
-inline __device__ void convert(const tile_t& tile, const feeder_t& own, int stage, int rows, column_sums_t& sums) {
-    if (own.lane >= tile.lanes) return;
-    staged_t centre = {}, stage_sums = {};
-    if (IS_CENTRED) centre.load(shared_memory + tile.centre_place + own.chunk * PIECES);
-    const int step = tile.step, raw_step = step * tile.raw_pitch, buffer_step = step * tile.pitch;
-    const uint4* source = tile.raw(stage) + own.lane * tile.raw_pitch + own.chunk;
-    uint4* destination = tile.buffer(stage) + own.lane * tile.pitch + own.chunk * PIECES;
+// Converts AT_ONCE chunks of a thread: all are loaded before the first is stored, which the compiler could not know
+// to be allowed.  What is centred is relative to `centre`, and its weighted sum is added to `sums`.
+template <int AT_ONCE, bool IS_CENTRED, bool HAS_WEIGHT, bool IS_KEPT>
+inline __device__ void convert_chunks(const uint4* source, int raw_step, uint4* destination, int buffer_step,
+                                      const real_t* weights, int step, const staged_t& centre, column_sums_t& sums) {
+    staged_t chunks[AT_ONCE];
 #pragma unroll
-    for (int slot = 0; slot < MOST_SLOTS; ++slot) {
-        const int row = own.lane + slot * step;
-        if (row < rows) {
-            staged_t chunk = raw_chunk(source + slot * raw_step);
+    for (int k = 0; k < AT_ONCE; ++k) chunks[k] = raw_chunk(source + k * raw_step);
 #pragma unroll
-            for (int v = 0; IS_CENTRED && v < CHUNK; ++v) {
-                acc_t& value = chunk.values[v];
-                value = subtract(value, centre.values[v]);
-                acc_t& sum = stage_sums.values[v];
-                sum = add(sum, HAS_WEIGHT ? scaled(tile.weights(stage)[row], value) : value);
-            }
-            chunk.store(destination + slot * buffer_step);
+    for (int k = 0; k < AT_ONCE; ++k) {
+#pragma unroll
+        for (int v = 0; IS_CENTRED && v < CHUNK; ++v) {
+            acc_t& value = chunks[k].values[v];
+            value = subtract(value, centre.values[v]);
+            acc_t& sum = sums.values[v];
+            sum = add(sum, HAS_WEIGHT ? scaled(weights[k * step], value) : value);
         }
+        if (IS_KEPT) chunks[k].store(destination + k * buffer_step);
     }
-    if (IS_CENTRED) sums.add_stage(stage_sums);
 }
 
+// Brings a thread's chunks of a stage, which have arrived, to its buffer.
+template <bool IS_CENTRED, bool HAS_WEIGHT, bool IS_KEPT>
+inline __device__ void convert(const tile_t& tile, const feeder_t& own, int stage, int rows, column_sums_t& sums) {
+    if (own.lane >= tile.lanes) return;
+    staged_t centre = {};
+    if (IS_CENTRED) centre.load(shared_memory + tile.centre_place + own.chunk * PIECES);
+    const int step = tile.step, raw_step = step * tile.raw_pitch;
+    const int buffer_step = IS_IN_PLACE ? raw_step : step * tile.pitch;
+    const uint4* source = tile.raw(stage) + own.lane * tile.raw_pitch + own.chunk;
+    uint4* destination = tile.buffer(stage) + own.lane * tile.pitch + own.chunk * PIECES;
+    const real_t* weights = tile.weights(stage);
+    int row = own.lane;
+#pragma unroll 1
+    for (; row + (BATCH - 1) * step < rows; row += BATCH * step) {
+        convert_chunks<BATCH, IS_CENTRED, HAS_WEIGHT, IS_KEPT>(source, raw_step, destination, buffer_step,
+                                                               weights + row, step, centre, sums);
+        source += BATCH * raw_step;
+        destination += BATCH * buffer_step;
+    }
+#pragma unroll 1
+    for (; row < rows; row += step) {
+        convert_chunks<1, IS_CENTRED, HAS_WEIGHT, IS_KEPT>(source, raw_step, destination, buffer_step, weights + row,
+                                                           step, centre, sums);
+        source += raw_step;
+        destination += buffer_step;
+    }
+}
+
+template <bool IS_KEPT>
 inline __device__ void convert_stage(const problem_t& problem, const tile_t& tile, const feeder_t& own, int stage,
                                      int rows, column_sums_t& sums) {
     if (!problem.is_centred)
-        convert<false, false>(tile, own, stage, rows, sums);
+        convert<false, false, IS_KEPT>(tile, own, stage, rows, sums);
     else if (problem.has_weight)
-        convert<true, true>(tile, own, stage, rows, sums);
+        convert<true, true, IS_KEPT>(tile, own, stage, rows, sums);
     else
-        convert<true, false>(tile, own, stage, rows, sums);
+        convert<true, false, IS_KEPT>(tile, own, stage, rows, sums);
 }

@@ -96,6 +96,14 @@ def test_co_moments_of_every_dtype(cupy, rng, types, has_weight):
         checks.co_moments(cupy, X, Y, weights, summed=types[1], scale=0.25)
 
 
+@pytest.mark.parametrize("types", PAIRS)
+def test_sums_of_columns_leave_copies_on_their_way_alone(cupy, rng, types):
+    """They take more memory than a stage of few columns."""
+    for columns in (1, 4, 8):
+        X, weights = random(rng, (1, 900, columns), types[0]), random_weights(rng, (1, 900), types[1])
+        checks.co_moments(cupy, cupy.asarray(X), None, weights, summed=types[1])
+
+
 @pytest.mark.parametrize("types", ["ff", "fd", "FF"])
 @pytest.mark.parametrize(("p", "q"), [(1, 65), (65, 1), (64, 64), (20, 45), (130, 3)])
 def test_co_moments_over_several_tiles(cupy, rng, types, p, q):
@@ -330,7 +338,10 @@ if not REAL_GPU:  # CuPy itself makes no view of a field that is not aligned
 def test_each_element_of_X_is_read_once(rng, d, start):
     with fake_cupy.install(count_reads=True) as cupy:
         X = random(rng, (2, 700, d), "f")
-        _compile.get_kernel("comoments", "co_moment_partials", X.dtype, X.dtype)  # builds what counts
+        constants = moments.tile_constants(d, 0, True, X.dtype, X.dtype)
+        _compile.get_kernel(
+            "comoments", "co_moment_partials", X.dtype, X.dtype, constants
+        )  # builds what counts
         for compute in (checks.gram, checks.co_moments):
             before = cupy.elements_read()
             compute(cupy, shifted(cupy, X, start))
@@ -345,7 +356,7 @@ def test_geometry_bounds_blocks():
         for p, q in [(1, 0), (1, 1), (7, 1), (64, 0), (65, 64), (1, 4096), (4096, 0)]:
             for stored, summed in type_pairs("comoments"):
                 for is_joint in (True, False) if q else (True,):
-                    threads = moments.threads_of_a_tile(summed, THREADS)
+                    threads = moments.tile_constants(p, q, is_joint, stored, summed)["THREADS"]
                     cut = moments.moment_geometry(n, p, q, is_joint, stored.itemsize, summed, threads)
                     assert (cut.blocks_per_problem - 1) * cut.rows_per_block < n
                     assert (cut.blocks_per_problem - 1) * cut.tiles < moments.MOST_BLOCKS
@@ -361,7 +372,7 @@ def test_partial_sums_are_small_where_rows_are_many():
 FOLDER = Path(kernels.__file__).parent
 
 
-IN_KERNELS = {"MOST_COLUMNS": 2, "FINISH_LANES": 2, "SHARED_BYTES": 1}
+IN_KERNELS = {"MOST_COLUMNS": 2, "FINISH_LANES": 2}
 """Constants of the host that kernels have too, and in how many dialects."""
 
 
@@ -374,11 +385,14 @@ def test_kernels_and_host_agree_on(name):
     assert found == [getattr(moments, name)] * IN_KERNELS.get(name, 0)
 
 
-@pytest.mark.parametrize("code", "fdFD")
-def test_blocks_have_the_threads_that_registers_are_bounded_for(code):
-    source = _compile.source("comoments", np.dtype(code), np.dtype(code))
-    many, few = re.search(r"THREADS = EDGE == 8 \? (\d+) : (\d+);", source).groups()
-    assert moments.threads_of_a_tile(np.dtype(code), THREADS) == int(many if code == "f" else few)
+@pytest.mark.parametrize("columns", [1, 32, 33, 1000])
+def test_kernels_fit_into_any_gpu(columns):
+    for stored, summed in type_pairs("comoments"):
+        constants = moments.tile_constants(columns, 0, True, stored, summed)
+        assert constants == moments.tile_constants(columns - 1, 1, True, stored, summed)
+        assert constants == moments.tile_constants(1, columns, False, stored, summed)
+        assert constants["SHARED_BYTES"] <= cupy_raw._LAUNCHER.shared_bytes_limit
+        assert constants["THREADS"] <= THREADS
 
 
 # --- What the compiler and the oracle see ----------------------------------------------------------
@@ -393,10 +407,10 @@ def test_sums_keep_subnormal_numbers(code):
 FAULTS = {
     "a column past those of X": ("is_y ? side.first + of_x - problem.p", "is_y ? side.first + of_x"),
     "the stride of a step": ("step * source.row_stride;", "source.row_stride;"),
-    "the step in a buffer": ("slot * buffer_step", "slot * step"),
+    "the step in a buffer": ("store(destination + k * buffer_step)", "store(destination + k)"),
     "the barrier before products": (
-        "        convert_stage(problem, tile, own, stage, rows, run.sums);\n        __syncthreads();",
-        "        convert_stage(problem, tile, own, stage, rows, run.sums);",
+        "        }\n        __syncthreads();\n        copy_stage(problem, tile, own, stage + STAGES);",
+        "        }\n        copy_stage(problem, tile, own, stage + STAGES);",
     ),
     "the barrier after copies": ("if (tile.has_numbers || problem.has_weight)", "if (problem.has_weight)"),
     "weights overwritten": ("stage % (STAGES + 1)", "stage % STAGES"),
@@ -415,8 +429,16 @@ FAULTS = {
         "add_rows<false>(tile, at, tile.buffer(stage), tile.weights(stage), group,",
         "add_rows<false>(tile, at, tile.buffer(stage), tile.weights(stage), 0,",
     ),
-    "sums flushed before": ("is_first ? total : add(*partial, total)", "total"),
+    "sums flushed before": ("is_first ? total : add(before, total)", "total"),
     "sums flushed twice": ("    sums.clear();\n    __syncthreads();\n}", "    __syncthreads();\n}"),
+    "sums of columns flushed before": (
+        "add(tile.run_sums()[column], column_sums[column])",
+        "column_sums[column]",
+    ),
+    "sums of columns of a run": (
+        "= moved;\n        tile.run_sums()[column] = wide_t();",
+        "= moved;",
+    ),
     "the lanes of a flush": ("        total = add_neighbours(total, lanes);\n", ""),
     "the lanes of a column": ("fold_lanes(ways, count, columns);", "fold_lanes(ways, 1, columns);"),
     "conjugation": (
@@ -463,6 +485,7 @@ def sums_of_every_kind(cupy):
         ):
             checks.gram(cupy, cupy.asarray(X), cupy.asarray(Y), weights)
             checks.gram(cupy, shifted(cupy, X.real))
+            checks.gram(cupy, shifted(cupy, X.real[:, :, :7].astype("e")))
             checks.co_moments(cupy, cupy.asarray(X[:, :, :9]), cupy.asarray(Y), weights, scale=0.5)
             checks.co_moments(cupy, cupy.asarray(X.real + 5))
             checks.co_moments(cupy, cupy.asarray(X[:, :, :7]), scale=0.5, correlation=True)

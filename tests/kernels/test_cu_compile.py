@@ -9,6 +9,7 @@ from cuda.bindings import nvrtc
 from vecprod_gpu import _compile
 from vecprod_gpu.backends._device.lanes import lane_cut
 from vecprod_gpu.backends._device.launcher import STORED_TYPES
+from vecprod_gpu.backends._device.moments import tile_constants
 
 ARCHITECTURES = (75, 80, 90, 100, 120)
 """The first of each family: 8.6 and 8.9 differ from 8.0 in their clocks and memory, not in registers."""
@@ -47,6 +48,9 @@ BLOCKS_AT_ONCE = {"comoments": 1, "linreg_steps": 1}
 """Blocks of 256 threads on a multiprocessor, where they are not two: sums of double fill its registers, or X
 its shared memory."""
 
+TILE_COLUMNS = (32, 64)
+"""Columns of X for which sums of outer products are compiled, where that makes a difference."""
+
 WIDER = {"comoments": ("ed", "fd", "FD"), "linreg": ("fd",), "linreg_lanes": ("fd",), "linreg_steps": ("fd",)}
 """Pairs that sum in a wider type than usual."""
 
@@ -62,6 +66,9 @@ def type_pairs(file):
 
 def sources(file, stored, summed):
     """Texts of a file for a pair of types: one, or one for each of some shapes."""
+    if file == "comoments":
+        constants = [tile_constants(columns, 0, True, stored, summed) for columns in TILE_COLUMNS]
+        return dict.fromkeys(_compile.source(file, stored, summed, one) for one in constants)
     if file not in ("linreg_lanes", "linreg_steps"):
         return [_compile.source(file, stored, summed)]
     itemsizes = stored.itemsize, summed.itemsize
@@ -126,7 +133,8 @@ def assert_rounded_and_not_flushed(names):
 
 
 def source_of(file, code):
-    return _compile.source(file, np.dtype(code), np.dtype("f" if code == "e" else code))
+    source, *_ = sources(file, np.dtype(code), np.dtype("f" if code == "e" else code))
+    return source
 
 
 @pytest.mark.parametrize("code", "efF")

@@ -271,7 +271,7 @@ def in_pieces(*sizes):
 
 
 def shared_bytes(columns, dtype, threads):
-    """Bytes that a block keeps of two sides of so many columns."""
+    """Bytes that a block of a kernel keeps of two sides of so many columns."""
     tiles = importlib.import_module(KERNELS[0])
     width, _ = moments.tile_width(columns, dtype, threads)
     item, wide = dtype.itemsize, moments.wide_dtype(dtype).itemsize
@@ -285,7 +285,8 @@ def shared_bytes(columns, dtype, threads):
 @pytest.mark.parametrize("dtype", [*FLOATS[1:], *COMPLEX, *INTEGERS], ids=str)
 def test_stages_fit_into_the_shared_memory_of_a_block(dtype):
     dtype = np.dtype(dtype)
-    threads = moments.threads_of_a_tile(dtype, 256)
+    limit = numba_cuda._LAUNCHER.shared_bytes_limit
     for columns in (1, 3, 8, 13, 33, 64, 100):
-        assert shared_bytes(columns, dtype, threads) <= moments.SHARED_BYTES
-    assert threads * moments.edge(dtype) * dtype.itemsize <= moments.SHARED_BYTES // 2
+        threads = moments.tile_constants(columns, 0, True, dtype, dtype)["THREADS"]
+        assert shared_bytes(columns, dtype, threads) <= limit
+        assert threads * moments.edge(dtype) * dtype.itemsize <= limit // 2

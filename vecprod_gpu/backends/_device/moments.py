@@ -2,19 +2,22 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from vecprod_gpu._compile import Constants
 from vecprod_gpu._layout import size
 
-from .launcher import Launcher, int64, strides_of, with_whole_strides
+from .launcher import MOST_SHARED_BYTES, THREADS, Launcher, int64, strides_of, with_whole_strides
 
 MOST_COLUMNS = 64
 """The most columns of one side of a tile of the matrix."""
 
-SHARED_BYTES = 49152
-"""Shared memory of a block, which its stages fill: what every kernel may have without asking."""
+NARROW_COLUMNS = 32
+"""Columns of a side up to which reading X takes longer than the products of single precision."""
 
 FINISH_LANES = 64
 """Threads that share an entry of the matrix when the blocks of rows are merged."""
@@ -82,7 +85,8 @@ def _launch(
     X = with_whole_strides(launcher, X)
     Y = None if Y is None else with_whole_strides(launcher, Y)
     (problems, n, p), q = X.shape, 0 if Y is None else Y.shape[-1]
-    threads = threads_of_a_tile(out.dtype, launcher.threads)
+    constants = tile_constants(p, q, is_joint, X.dtype, out.dtype)
+    threads = constants["THREADS"] * launcher.threads // THREADS
     cut = moment_geometry(n, p, q, is_joint, X.dtype.itemsize, out.dtype, threads)
     blocks = cut.blocks_per_problem
     partials = launcher.empty((problems, blocks, cut.partials_width), wide_dtype(out.dtype))
@@ -97,7 +101,8 @@ def _launch(
         (problems * cut.tiles, min(blocks, launcher.max_blocks)),
         threads,
         (*arrays, *int64(*sizes, is_joint, is_centred, weights is not None)),
-        SHARED_BYTES,
+        min(constants["SHARED_BYTES"], launcher.shared_bytes_limit),
+        constants,
     )
 
     arrays = (partials, partials if total is None else total, out if means is None else means, out)
@@ -111,6 +116,7 @@ def _launch(
         launcher.threads,
         (*arrays, *int64(blocks, p, q, is_joint, is_centred, is_correlation), np.float64(scale)),
         launcher.threads * merged_bytes(partials.dtype),
+        constants,
     )
 
 
@@ -200,9 +206,42 @@ def edge(sum_dtype: np.dtype[Any]) -> int:
     return 4 if sum_dtype.kind in "iu" else 32 // sum_dtype.itemsize
 
 
-def threads_of_a_tile(sum_dtype: np.dtype[Any], threads: int) -> int:
-    """Threads of a block, fewer where each of them takes many registers."""
-    return threads // 2 if edge(sum_dtype) == 8 else threads
+def tile_constants(
+    p: int, q: int, is_joint: bool, stored_dtype: np.dtype[Any], sum_dtype: np.dtype[Any]
+) -> Constants:
+    """What the kernels are compiled for, by shape and types alone; `tiles.cuh` says what each word means.
+
+    As many blocks are at once as spill no register.  What a stage costs besides its rows is what wide tiles
+    feel most: theirs are large, in memory that must be asked for, and one is enough on its way.
+
+    Examples
+    --------
+    >>> single = np.dtype(np.float32)
+    >>> [tile_constants(columns, 0, True, single, single)["THREADS"] for columns in (32, 33)]
+    [128, 256]
+    """
+    widest = p + q if is_joint else max(p, q)
+    growth = sum_dtype.itemsize // stored_dtype.itemsize
+    if edge(sum_dtype) != 8:
+        return _constants(THREADS, 1 if growth > 2 else 2, stages=2, slots=4, shared_bytes=49152)
+    if growth > 1:
+        return _constants(THREADS // 2, 3, stages=2, slots=4, shared_bytes=49152)
+    if widest <= NARROW_COLUMNS:
+        return _constants(THREADS // 2, 4, stages=2, slots=8, shared_bytes=49152)
+    return _constants(THREADS, 2, stages=1, slots=8, shared_bytes=MOST_SHARED_BYTES)
+
+
+@cache
+def _constants(threads: int, at_once: int, stages: int, slots: int, shared_bytes: int) -> Constants:
+    return MappingProxyType(
+        {
+            "THREADS": threads,
+            "BLOCKS_AT_ONCE": at_once,
+            "STAGES": stages,
+            "MOST_SLOTS": slots,
+            "SHARED_BYTES": shared_bytes,
+        }
+    )
 
 
 def tile_width(columns: int, sum_dtype: np.dtype[Any], threads: int) -> tuple[int, int]:
@@ -216,7 +255,7 @@ def tile_width(columns: int, sum_dtype: np.dtype[Any], threads: int) -> tuple[in
     most = edge(sum_dtype)
     while 2 * most <= MOST_COLUMNS and 4 * most**2 <= edge(sum_dtype) ** 2 * threads:
         most *= 2
-    patch = edge(sum_dtype) if edge(sum_dtype) == 8 else 2 * edge(sum_dtype)
+    patch = min(2 * edge(sum_dtype), 8)
     share = -(-columns // -(-columns // most))
     width = -(-share // patch) * patch
     return width, -(-columns // width)
