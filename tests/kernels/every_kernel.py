@@ -37,11 +37,13 @@ def run(arrays, is_small=False):
     checks.every_measure(arrays, rng)
     checks.every_normal(arrays, rng)
     if is_small:
-        checks.every_moment(arrays, rng, sizes=[(7, 3, 2)])
+        checks.every_moment(arrays, rng, sizes=[(7, 3, 2), (1, 65, 3)])
         checks.every_regression(arrays, rng, sizes=[(9, 3, 2)])
+        checks.every_system(arrays, rng, problems=7)
     else:
         checks.every_moment(arrays, rng)
         checks.every_regression(arrays, rng)
+        checks.every_system(arrays, rng)
         other_types(arrays, rng)
 
 

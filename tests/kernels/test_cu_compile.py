@@ -27,6 +27,8 @@ FILES = {
     "measures": "triple_product",
     "normals": "normals",
     "comoments": "gram",
+    "comoments_small": "gram",
+    "systems": "systems",
     "linreg": "linreg",
     "linreg_lanes": "linreg",
 }
@@ -42,7 +44,11 @@ LANE_SHAPES = ((64, 1, False), (4096, 1, True), (300, 1, False), (64, 8, False),
 BLOCKS_AT_ONCE = {"comoments": 1}
 """Blocks of 256 threads on a multiprocessor, where they are not two: sums of double fill its registers."""
 
-WIDER = {"comoments": ("ed", "fd", "FD"), "linreg": ("fd",), "linreg_lanes": ("fd",)}
+WIDER = {
+    **dict.fromkeys(("comoments", "comoments_small"), ("ed", "fd", "FD")),
+    "linreg": ("fd",),
+    "linreg_lanes": ("fd",),
+}
 """Pairs that sum in a wider type than usual."""
 
 

@@ -54,6 +54,12 @@ static long long atomicMin(long long* address, long long value) {
     return before;
 }
 
+static long long __double_as_longlong(double x) {
+    long long bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
 constexpr size_t SHIM_SHARED_CAPACITY = 1 << 17;
 static_assert(SHIM_SHARED_CAPACITY % sizeof(uint4) == 0, "shared memory is declared in 16-byte pieces");
 uint4 shared_memory[SHIM_SHARED_CAPACITY / sizeof(uint4)];
