@@ -123,7 +123,7 @@ above never ask which one they hold.
     `linreg_pass`, and so are the bits.
 
 ``solves_systems(d, k) -> bool``
-    Of ``cupy`` and ``numba-cuda`` alone, as is the next: whether it takes problems of d columns and k targets.
+    Of ``cupy`` and ``numba-cuda`` alone, as is the next: whether that takes d columns and k targets.
 
 ``solve_systems(total, means, matrix, *, is_centred, l2, coef, intercept, loss)``
     The solutions ``(H + l2) w = c`` of P problems, with H, c and yy as `normal_equations` below has them;
