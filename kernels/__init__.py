@@ -36,6 +36,13 @@ kernel                  arguments
                         rows_per_block, is_joint, is_centred, has_weight
 ``co_moment_finish``    partials, total, means, out, blocks_per_problem, p, q,
                         is_joint, is_centred, is_correlation, scale
+``small_co_moments``    X, Y, weights, total, means, out, problems, n, p, q,
+                        x_problem_stride, x_row_stride, x_column_stride,
+                        y_problem_stride, y_row_stride, y_column_stride,
+                        problems_per_block, row_lanes, column_lanes,
+                        is_joint, is_centred, is_correlation, has_weight, scale
+``solve_systems``       total, means, matrix, coef, intercept, loss, summary,
+                        problems, d, k, is_centred, l2
 ``linreg_partials``     X, y, w, sample_weight, x_offset, partials, n, d, k, y_columns,
                         x_problem_stride, x_row_stride, x_column_stride,
                         rows_per_block, rows_per_tile, has_weight, has_offset
@@ -70,5 +77,9 @@ The co-moments are those of the columns of ``[X Y]``: of all of them with all wh
 of X with Y.  Their ``partials``, of the widest type of its kind (double, complex of double, the integer
 itself), are ``(problems, blocks_per_problem, 1 + p + q + rows * columns)``: the weight of a block of
 rows, the means of its columns (where ``is_centred``), and its matrix, of which a joint one lacks the
-lower triangle.
+lower triangle.  ``small_co_moments`` writes results at once, of problems whose rows a block holds.
+
+``solve_systems`` takes such results, of double, for the regression of the first d columns on the last k.
+``summary`` (3,) comes in as infinities, and leaves with the least of all problems: of reciprocal condition
+numbers, of the shares that losses are of their terms, and of whether the co-moments are finite, 1 or 0.
 """

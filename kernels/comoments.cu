@@ -158,22 +158,6 @@ struct sums_t {
     }
 };
 
-template <class Number>
-inline __device__ Number from_across(Number value, int across) {
-    return Number(__shfl_xor_sync(0xffffffff, value, across));
-}
-
-inline __device__ complex_t<double> from_across(complex_t<double> value, int across) {
-    return {from_across(value.real, across), from_across(value.imag, across)};
-}
-
-// What `lanes` neighbouring threads, a power of two, come to together.
-template <class Number>
-inline __device__ Number add_neighbours(Number sum, int lanes) {
-    for (int across = lanes / 2; across > 0; across /= 2) sum = add(sum, from_across(sum, across));
-    return sum;
-}
-
 // Adds STRIPS rows of the entries of all tasks, from row `first` of each, over the groups to the partials.
 inline __device__ void add_groups(const tile_t& tile, const acc_t* flushed, int first, bool is_first) {
     const int entries = tile.tasks * STRIPS * EDGE;
@@ -466,21 +450,6 @@ inline __device__ merged_t merge_blocks(const blocks_t& blocks, bool is_needed, 
     __syncthreads();
     return lanes[slot];
 }
-
-template <class Number>
-inline __device__ Number without_imaginary(Number x) {
-    return x;
-}
-
-inline __device__ complex_t<double> without_imaginary(complex_t<double> x) { return {x.real, 0}; }
-
-// NaN stays NaN.
-template <class Number>
-inline __device__ Number clipped(Number x) {
-    return x > 1 ? Number(1) : x < -1 ? Number(-1) : x;
-}
-
-inline __device__ complex_t<double> clipped(complex_t<double> x) { return {clipped(x.real), clipped(x.imag)}; }
 
 // The square root of a diagonal entry of the scaled matrix.
 inline __device__ double deviation(const blocks_t& blocks, bool is_needed, index_t column, double scale) {

@@ -39,10 +39,9 @@ import math
 from collections import namedtuple
 
 from numba import cuda, float64
-from numba.cuda import config, types
-from numba.cuda.extending import intrinsic
 
 from .common import inlined
+from .kinds import clipped, from_parts
 from .tiles import (
     EXTRA_ROWS,
     MOST_ENTRIES,
@@ -358,34 +357,6 @@ def co_moment_partials(
 # ---- Finish -------------------------------------------------------------------------------------
 
 
-@intrinsic
-def _compiled_from_parts(typing_context, like, real, imag):
-    """Type ``_from_parts``, and return its code generator."""
-    part = like.underlying_float if isinstance(like, types.Complex) else like
-
-    def codegen(context, builder, signature, arguments):
-        parts = [
-            context.cast(builder, value, kind, part)
-            for value, kind in zip(arguments[1:], (real, imag), strict=True)
-        ]
-        if part == like:
-            return parts[0]
-        number = context.make_complex(builder, like)
-        number.real, number.imag = parts
-        return number._getvalue()
-
-    return like(like, real, imag), codegen
-
-
-def _simulated_from_parts(like, real, imag):
-    """``_from_parts`` of NumPy scalars."""
-    return type(like)(complex(real, imag) if like.dtype.kind == "c" else real)
-
-
-_from_parts = _simulated_from_parts if config.ENABLE_CUDASIM else _compiled_from_parts
-"""Number of the type of the first argument; a real one has no use for the imaginary part."""
-
-
 @inlined
 def _merge(blocks, into, weight, left, right, entry):
     """Merge what some blocks of rows come to into a lane, by Chan's formula; or add their entry."""
@@ -438,12 +409,6 @@ def _deviation(blocks, is_needed, slot, column, scale):
 
 
 @inlined
-def _clipped(x):
-    """Clip to [-1, 1]; NaN stays NaN."""
-    return 1.0 if x > 1 else (-1.0 if x < -1 else x)
-
-
-@inlined
 def _make_blocks(partials, count, width, both, columns, is_centred):
     """Share out the block's shared memory: a lane of one entry for each thread."""
     double = cuda.shared.array(0, float64)
@@ -491,11 +456,11 @@ def co_moment_finish(
         if blocks.is_centred:
             value = partials.dtype.type(scale * value.conjugate())
         if is_joint != 0 and row == column:
-            value = _from_parts(value, value.real, 0)
+            value = from_parts(value, value.real, 0)
         if is_correlation != 0:
             value = partials.dtype.type(value / _deviation(blocks, is_needed, slot, row, scale))
             value = partials.dtype.type(value / _deviation(blocks, is_needed, slot, column, scale))
-            value = _from_parts(value, _clipped(value.real), _clipped(value.imag))
+            value = from_parts(value, clipped(value.real), clipped(value.imag))
         if lane == 0 and is_needed:
             out[start + at] = value
             if is_joint != 0 and row != column:

@@ -88,3 +88,34 @@ inline __device__ complex_t<Real> add_product(complex_t<Real> sum, complex_t<Rea
     return {fused(x.imag, y.imag, fused(x.real, y.real, sum.real)),
             fused(negate(x.real), y.imag, fused(x.imag, y.real, sum.imag))};
 }
+
+template <class Number>
+inline __device__ Number without_imaginary(Number x) {
+    return x;
+}
+
+inline __device__ complex_t<double> without_imaginary(complex_t<double> x) { return {x.real, 0}; }
+
+// NaN stays NaN.
+template <class Number>
+inline __device__ Number clipped(Number x) {
+    return x > 1 ? Number(1) : x < -1 ? Number(-1) : x;
+}
+
+inline __device__ complex_t<double> clipped(complex_t<double> x) { return {clipped(x.real), clipped(x.imag)}; }
+
+template <class Number>
+inline __device__ Number from_across(Number value, int across) {
+    return Number(__shfl_xor_sync(0xffffffff, value, across));
+}
+
+inline __device__ complex_t<double> from_across(complex_t<double> value, int across) {
+    return {from_across(value.real, across), from_across(value.imag, across)};
+}
+
+// What `lanes` neighbouring threads, a power of two, come to together.
+template <class Number>
+inline __device__ Number add_neighbours(Number sum, int lanes) {
+    for (int across = lanes / 2; across > 0; across /= 2) sum = add(sum, from_across(sum, across));
+    return sum;
+}

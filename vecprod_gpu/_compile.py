@@ -24,6 +24,8 @@ FILES: dict[str, tuple[str, ...]] = {
     "measures": ("vectors.cuh", "geometry.cuh"),
     "normals": ("vectors.cuh", "geometry.cuh"),
     "comoments": ("kinds.cuh", "async.cuh", "tiles.cuh"),
+    "comoments_small": ("kinds.cuh", "async.cuh"),
+    "systems": (),
     "linreg": ("regression.cuh", "finish.cuh"),
     "linreg_lanes": ("regression.cuh", "async.cuh", "lanes.cuh"),
     "linreg_steps": ("regression.cuh", "async.cuh", "lanes.cuh", "finish.cuh", "messages.cuh"),

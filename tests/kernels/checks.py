@@ -256,6 +256,35 @@ def co_moments(cupy, X, Y=None, weights=None, *, summed=None, **options):
     return out, means, total
 
 
+def solve_systems(cupy, X, Y, *, l2=0.0, is_centred=True):
+    """``solve_systems`` of host arrays (B, n, d) and (B, n, k), of which a problem may be singular, checked.
+
+    The oracle solves for centred rows and, for the penalty, one row more for each column.
+    """
+    total, means, matrix = (one.astype(np.float64) for one in oracles.co_moments(X, Y))
+    (problems, _, d), k = X.shape, Y.shape[2]
+    results = [cupy.empty(shape, np.float64) for shape in ((problems, d, k), (problems, k), (problems, k))]
+    condition, share, finite = backend_of(cupy).solve_systems(
+        *map(cupy.asarray, (total, means, matrix)),
+        is_centred=is_centred,
+        l2=l2,
+        **dict(zip(("coef", "intercept", "loss"), results, strict=True)),
+    )
+    found = [one.get() for one in results]
+    expected = [oracles.ridge(*pair, l2=l2, is_centred=is_centred) for pair in zip(X, Y, strict=True)]
+    for i, (coef, intercept, loss, *_) in enumerate(expected):
+        if coef is None:
+            assert np.isnan(found[0][i]).all()
+        else:
+            for array, right in zip(found, (coef, intercept, loss), strict=True):
+                np.testing.assert_allclose(array[i], right, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(condition, max(one[3] for one in expected), rtol=1e-9)
+    if np.isfinite(condition):
+        np.testing.assert_allclose(share, min(one[4] for one in expected), rtol=1e-6, atol=1e-14)
+    assert finite
+    return found
+
+
 def everything(cupy, seed=0):
     """One call that reaches each kernel and each of its paths, in sizes that fill no chunk or tile."""
     rng = np.random.default_rng(seed)
@@ -265,6 +294,7 @@ def everything(cupy, seed=0):
     every_moment(cupy, rng)
     every_regression(cupy, rng)
     every_walk(cupy, rng)
+    every_system(cupy, rng)
 
 
 def every_product(cupy, rng):
@@ -359,3 +389,12 @@ def every_moment(cupy, rng, sizes=((301, 13, 1), (90, 70, 5), (9, 64, 72))):
         co_moments(cupy, by_columns, cupy.asarray(Y)[:, ::-1], weights, correlation=True)
         X, Y, weights = (random(rng, (2, n, *row), "b") for row in ((p,), (q,), ()))
         gram(cupy, shifted(cupy, X), cupy.asarray(Y), weights)
+
+
+def every_system(cupy, rng, problems=131):
+    """Those calls for the solutions of many small problems."""
+    for d, k, options in [(1, 1, {}), (4, 2, {"l2": 0.3}), (3, 1, {"is_centred": False})]:
+        X, Y = rng.standard_normal((problems, 9, d)) + 3, rng.standard_normal((problems, 9, k))
+        if d > 1 and not options.get("l2"):
+            X[::8, :, 1] = 7 * X[::8, :, 0]
+        solve_systems(cupy, X, Y, **options)

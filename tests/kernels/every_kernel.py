@@ -17,6 +17,7 @@ import numpy as np
 from tests.kernels import checks
 from tests.kernels.listing import FOLDER, documented, in_numba
 from vecprod_gpu.backends import _chip, _windows, cupy_raw
+from vecprod_gpu.backends._device import moments
 
 DIALECTS = ("cupy", "numba-cuda")
 OTHER_TYPES = "edFDbQ"
@@ -38,14 +39,18 @@ def run(arrays, is_small=False):
     checks.every_normal(arrays, rng)
     if is_small:
         checks.every_moment(arrays, rng, sizes=[(7, 3, 2)])
+        with mock.patch.object(moments, "small_cut", return_value=None):
+            checks.every_moment(arrays, rng, sizes=[(7, 3, 2)])
         checks.every_regression(arrays, rng, sizes=[(9, 3, 2)])
         checks.walk(
             arrays, arrays.asarray(checks.random(rng, (1, 5, 2), "f")), *checks.regression(rng, 5, 2)[1:]
         )
+        checks.every_system(arrays, rng, problems=7)
     else:
         checks.every_moment(arrays, rng)
         checks.every_regression(arrays, rng)
         checks.every_walk(arrays, rng)
+        checks.every_system(arrays, rng)
         other_types(arrays, rng)
 
 

@@ -84,3 +84,25 @@ def co_moments(X, Y=None, weights=None, *, scale=1.0, correlation=False):
             return total, means, np.clip(matrix.real, -1, 1) + 1j * np.clip(matrix.imag, -1, 1)
         matrix = np.clip(matrix, -1, 1)
     return total, means, matrix
+
+
+def ridge(X, Y, *, l2, is_centred):
+    """Of one regression: coef, None where X is singular; intercept, loss, condition, and the loss's share.
+
+    The condition is that of the scaled matrix in the 1-norm; the share that half the mean squared error is of
+    the sizes of the terms that a quadratic form of it has.
+    """
+    n, d = X.shape
+    x_mean, y_mean = (one.mean(axis=0) * is_centred for one in (X, Y))
+    X, Y = (X - x_mean) / np.sqrt(n), (Y - y_mean) / np.sqrt(n)
+    normal = X.T @ X + l2 * np.eye(d)
+    roots = np.sqrt(np.diagonal(normal))
+    scaled = normal / roots / roots[:, np.newaxis]
+    if np.linalg.cond(scaled) > 1e13:
+        return None, None, None, np.inf, np.inf
+    rows, targets = np.vstack([X, np.sqrt(l2) * np.eye(d)]), np.vstack([Y, np.zeros((d, Y.shape[1]))])
+    coef = np.linalg.lstsq(rows, targets, rcond=None)[0]
+    squares = np.square(Y - X @ coef).sum(axis=0)
+    terms = np.square(Y).sum(axis=0) + np.square(np.linalg.norm(X, axis=0) @ np.abs(coef))
+    loss = squares / 2 + l2 / 2 * np.square(coef).sum(axis=0)
+    return coef, y_mean - x_mean @ coef, loss, np.linalg.cond(scaled, 1), (squares / terms).min()

@@ -23,6 +23,12 @@ INTEGERS = "bBhHiIqQ"
 PAIRS = ["ef", "ed", "ff", "fd", "dd", "FF", "FD", "DD"]
 
 
+@pytest.fixture(autouse=True)
+def large_problems(monkeypatch):
+    """Whatever their size: `tests.kernels.test_small_problems` holds the kernels of small ones."""
+    monkeypatch.setattr(moments, "small_cut", lambda *_: None)
+
+
 @pytest.fixture(params=["one block", "many blocks"])
 def blocks(request, monkeypatch):
     """Rows in a single block, whose sums are flushed more than once, or in as many as there can be."""

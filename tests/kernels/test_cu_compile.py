@@ -28,6 +28,8 @@ FILES = {
     "measures": "triple_product",
     "normals": "normals",
     "comoments": "gram",
+    "comoments_small": "gram",
+    "systems": "systems",
     "linreg": "linreg",
     "linreg_lanes": "linreg",
     "linreg_steps": "linreg",
@@ -51,7 +53,10 @@ its shared memory."""
 TILE_COLUMNS = (32, 64)
 """Columns of X for which sums of outer products are compiled, where that makes a difference."""
 
-WIDER = {"comoments": ("ed", "fd", "FD"), "linreg": ("fd",), "linreg_lanes": ("fd",), "linreg_steps": ("fd",)}
+WIDER = {
+    **dict.fromkeys(("comoments", "comoments_small"), ("ed", "fd", "FD")),
+    **dict.fromkeys(("linreg", "linreg_lanes", "linreg_steps"), ("fd",)),
+}
 """Pairs that sum in a wider type than usual."""
 
 

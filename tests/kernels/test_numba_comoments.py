@@ -38,10 +38,17 @@ PAIRS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def large_problems(monkeypatch):
+    """Whatever their size: `tests.kernels.test_small_problems` holds the kernels of small ones."""
+    monkeypatch.setattr(moments, "small_cut", lambda *_: None)
+
+
 @contextlib.contextmanager
 def short_stages(is_one_block):
     """Let a few rows make a stage, and one stage or all of them a block; a GPU compiles its own numbers."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(moments, "small_cut", lambda *_: None)
         patch.setattr(moments, "PARTIALS_SHARE", 0)
         patch.setattr(moments, "BLOCK_BYTES", 10**9 if is_one_block else 0)
         patch.setattr(moments, "FEWEST_ROWS", 10**9 if is_one_block else 1)

@@ -54,6 +54,8 @@ def signature(kernel, stored, other):
         "grid_normals": (scalars, others, scalars) + (i,) * 6 + (d,),
         "co_moment_partials": (scalars, scalars, others, widest) + (i,) * 13,
         "co_moment_finish": (widest, doubles, others, others) + (i,) * 6 + (d,),
+        "small_co_moments": (scalars, scalars, others, doubles, others, others) + (i,) * 17 + (d,),
+        "solve_systems": (doubles,) * 7 + (i,) * 4 + (d,),
         "linreg_partials": (scalars, others, others, others, others, doubles) + (i,) * 11,
         "linreg_finish": (doubles, others, others, doubles) + (i,) * 4 + (d,) * 3 + (i,) * 2,
         "strided_copy": (scalars, others, i, axes, i, axes, i, axes),
@@ -84,6 +86,7 @@ SOURCES = [path.read_text() for path in sorted(Path(kernels.__file__).parent.glo
 GENERATIONS = ("7.5", "8.0", "9.0", "10.0", "12.0")
 PRODUCTS = [("outer", "batched_outer"), ("cross", "cross_contiguous"), ("cross", "cross_strided")]
 CO_MOMENTS = [("comoments", "co_moment_partials"), ("comoments", "co_moment_finish")]
+SMALL, SYSTEMS = ("comoments_small", "small_co_moments"), ("systems", "solve_systems")
 REGRESSION = [("linreg", "linreg_partials"), ("linreg", "linreg_finish")]
 
 REAL = ("float16", "float32", "float64")
@@ -219,6 +222,21 @@ def test_co_moments_stay_in_registers(kernel, generation, stored, summing):
     if kernel[1] == "co_moment_partials":
         width = {"complex128": "64"}.get(summing, summing[-2:])
         assert f"fma.rn.f{width}" in instructions(ptx)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "generation", "stored", "summing"),
+    [
+        (SMALL, "7.5", "float16", "float32"),
+        (SMALL, "12.0", "complex64", "complex128"),
+        (SYSTEMS, "9.0", "float64", "float64"),
+    ],
+    ids=str,
+)
+def test_small_problems_compile(kernel, generation, stored, summing):
+    (ptx,) = compiled(kernel, stored, summing, generations=(generation,), linked=True)
+    assert f".target sm_{generation.replace('.', '')}" in ptx
+    assert_well_formed(ptx)
 
 
 @pytest.mark.parametrize("stored", ["float64", "complex64"])

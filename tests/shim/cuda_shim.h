@@ -50,6 +50,12 @@ static long long atomicMin(long long* address, long long value) {
     return before;
 }
 
+static long long __double_as_longlong(double x) {
+    long long bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
 constexpr size_t SHIM_SHARED_CAPACITY = 1 << 17;
 static_assert(SHIM_SHARED_CAPACITY % sizeof(uint4) == 0, "shared memory is declared in 16-byte pieces");
 extern SHIM_OF_THIS_LIBRARY uint4 shared_memory[SHIM_SHARED_CAPACITY / sizeof(uint4)];

@@ -126,6 +126,17 @@ above never ask which one they hold.
     Whether all steps of a call of `linreg_steps` read X once, so that a step is cheap beside the call.  It
     depends on what the device can hold, as the bits do not.
 
+``solves_systems(d, k) -> bool``
+    Of ``cupy`` and ``numba-cuda`` alone, as is the next: whether that takes d columns and k targets.
+
+``solve_systems(total, means, matrix, *, is_centred, l2, coef, intercept, loss)``
+    The solutions ``(H + l2) w = c`` of P problems, with H, c and yy as `normal_equations` below has them;
+    total ``(P,)``, means and matrix are what `co_moments` gives of ``[X y]`` with scale 1, in float64.
+    coef ``(P, d, k)``, NaN where `solve_positive` has it so; intercept ``(P, k)``, 0 where not `is_centred`;
+    loss ``(P, k)``, penalty included.  Returns the largest condition number, as `solve_positive` gives it;
+    the least share that twice `solution_loss` has of its terms, where no problem is singular; and whether
+    the co-moments are finite.  Waits for the device.  l2 is a Python float.  P is at least 1.
+
 **Small problems**, of ``reference`` and ``cpu`` alone, on C-contiguous float64 arrays of the host: P problems
 of d columns and k models, each at least 1.  Their objectives are
 ``q(w) = wᵀ H w / 2 - cᵀ w + l1 * |w|_1 + l2 / 2 * |w|²``, with H ``(P, d, d)`` symmetric and positive

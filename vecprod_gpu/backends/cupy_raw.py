@@ -22,7 +22,7 @@ from vecprod_gpu.errors import DeviceError
 
 from . import _driver
 from ._chip import CupyChip, chip_of
-from ._device import geometry, linreg, moments, products
+from ._device import geometry, linreg, moments, products, systems
 from ._device.launcher import MOST_SHARED_BYTES, THREADS, Grid, supports
 from ._device.recordings import recorder
 from ._status import Status
@@ -49,6 +49,8 @@ __all__ = [
     "native",
     "overlaps",
     "reshape",
+    "solve_systems",
+    "solves_systems",
     "status",
     "supports",
     "vecdot",
@@ -304,3 +306,5 @@ co_moments = partial(moments.co_moments, _LAUNCHER)
 linreg_pass = partial(linreg.linreg_pass, _LAUNCHER)
 linreg_steps = partial(linreg.linreg_steps, _LAUNCHER)
 linreg_is_kept = partial(linreg.linreg_is_kept, _LAUNCHER)
+solve_systems = partial(systems.solve_systems, _LAUNCHER)
+solves_systems = systems.solves_systems

@@ -19,7 +19,7 @@ import numpy as np
 from vecprod_gpu._compile import NONE, Constants
 
 from . import _driver, _windows
-from ._device import geometry, linreg, moments, products
+from ._device import geometry, linreg, moments, products, systems
 from ._device.launcher import Grid, supports
 from ._status import Status
 from ._windows import Window, cast, empty, moveaxis
@@ -46,6 +46,8 @@ __all__ = [
     "native",
     "overlaps",
     "reshape",
+    "solve_systems",
+    "solves_systems",
     "status",
     "supports",
     "vecdot",
@@ -226,3 +228,5 @@ co_moments = partial(moments.co_moments, _LAUNCHER)
 linreg_pass = partial(linreg.linreg_pass, _LAUNCHER)
 linreg_steps = partial(linreg.linreg_steps, _LAUNCHER)
 linreg_is_kept = partial(linreg.linreg_is_kept, _LAUNCHER)
+solve_systems = partial(systems.solve_systems, _LAUNCHER)
+solves_systems = systems.solves_systems

@@ -119,10 +119,11 @@ def linreg_fit(
 
     Notes
     -----
-    Co-moments are computed where the data live; what follows from these d x d numbers is computed on the
-    host in float64, as is ``"svd"`` as a whole, and the loss of a nearly exact fit, by one more read of the
-    data: device arrays are copied to the host for it, in blocks. On a GPU the signs of sample_weight are
-    checked on the host, and ``"gd"`` waits for the norm of each gradient.
+    Co-moments are computed where the data live. What follows from these d x d numbers is computed on the
+    host in float64; but 512 problems or more on a GPU, of few columns and with one penalty, are solved there
+    by ``"cholesky"``. ``"svd"`` is computed on the host as a whole, as is the loss of a nearly exact fit, by
+    one more read of the data: device arrays are copied to the host for it, in blocks. On a GPU the signs of
+    sample_weight are checked on the host, and ``"gd"`` waits for the norm of each gradient.
 
     The first source article gives the descent, with the sign of the gradient reversed in its listing, and
     names L1, L2 and the SVD as remedies for instability.
@@ -167,7 +168,8 @@ def linreg_fit(
     given = Given.read(X, y, sample_weight)
     models = Models.read(given, settings, w0)
     outcome, reason = solve(given, models, settings)
-    if outcome.rank is not None and not settings.l2.all() and (outcome.rank < given.layout.d).any():
+    is_whole = outcome.solver == "cholesky" or settings.l2.all()
+    if outcome.rank is not None and not is_whole and (outcome.rank < given.layout.d).any():
         warnings.warn(
             f"X has {given.layout.d} columns, but only {outcome.rank.min()} are independent; "
             "of all solutions the one of least norm is returned",

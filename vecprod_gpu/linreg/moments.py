@@ -15,32 +15,34 @@ Host = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class MomentSums:
-    """Of ``B`` problems with the D columns of ``Z = [X y]``.
+class NativeMoments:
+    """Co-moments where a backend has computed them.
 
     Attributes
     ----------
-    total : (B,) ndarray
-        Sum of the weights.
-    means : (B, D) ndarray
-        ``sum_i s_i Z_i / total``; 0 where the weights add up to nothing.
-    matrix : (B, D, D) ndarray
-        ``sum_i s_i (Z_i - mean) ⊗ (Z_i - mean)``, symmetric.
+    total : (B,) array
+    means : (B, D) array
+    matrix : (B, D, D) array
+        Native float64 arrays of the backend, as `MomentSums` describes them.
+    choice : Choice
+        The backend.
     """
 
-    total: Host
-    means: Host
-    matrix: Host
+    total: Any
+    means: Any
+    matrix: Any
+    choice: _dispatch.Choice
 
     @classmethod
-    def of(cls, rows: Rows) -> "MomentSums":
+    def of(cls, rows: Rows) -> "NativeMoments":
         """Read the rows once, in one pass of the backend that the dispatcher chooses."""
         layout, n, wide = rows.layout, rows.n, np.dtype(np.float64)
         stored = stored_dtype(rows.dtype, wide)
         problems, d, columns = layout.problems, layout.d, layout.columns
         elements = problems * n * columns
         work = Work(bytes=elements * stored.itemsize, flops=elements * columns)
-        backend = _dispatch.choose("co_moments", rows.kind, stored, work).module
+        choice = _dispatch.choose("co_moments", rows.kind, stored, work)
+        backend = choice.module
 
         def native(array: Any, dtype: Any, shape: tuple[int, ...]) -> Any:
             return backend.reshape(backend.cast(backend.native(array), dtype), shape)
@@ -62,11 +64,42 @@ class MomentSums:
                 means=means,
                 out=matrix,
             )
-        total, means, matrix = (np.asarray(backend.export(part, "numpy")) for part in (total, means, matrix))
+        return cls(total, means, matrix, choice)
+
+    def to_host(self) -> "MomentSums":
+        """The same on the host, where weights that add up to nothing leave zeros."""
+        total, means, matrix = (
+            np.asarray(self.choice.module.export(part, "numpy"))
+            for part in (self.total, self.means, self.matrix)
+        )
         weightless = total == 0
         if weightless.any():
             means[weightless] = matrix[weightless] = 0.0
-        return cls(total, means, matrix)
+        return MomentSums(total, means, matrix)
+
+
+@dataclass(frozen=True)
+class MomentSums:
+    """Of ``B`` problems with the D columns of ``Z = [X y]``.
+
+    Attributes
+    ----------
+    total : (B,) ndarray
+        Sum of the weights.
+    means : (B, D) ndarray
+        ``sum_i s_i Z_i / total``; 0 where the weights add up to nothing.
+    matrix : (B, D, D) ndarray
+        ``sum_i s_i (Z_i - mean) ⊗ (Z_i - mean)``, symmetric.
+    """
+
+    total: Host
+    means: Host
+    matrix: Host
+
+    @classmethod
+    def of(cls, rows: Rows) -> "MomentSums":
+        """Read the rows once, in one pass of the backend that the dispatcher chooses."""
+        return NativeMoments.of(rows).to_host()
 
     def is_finite(self) -> bool:
         """Whether no element of the data is NaN or infinite, nor their squares."""

@@ -53,10 +53,15 @@ class FitResult:
     converged: bool
     learning_rate: Any
     rank: Any
-    loss: Any = field(repr=False)
+    _loss: Callable[[], Host] = field(repr=False)
     _losses: Callable[[], Host] = field(repr=False)
     _norm: Callable[[], Host] = field(repr=False)
     _has_models: bool = field(default=False, repr=False)
+
+    @cached_property
+    def loss(self) -> Any:
+        """The objective at the coefficients."""
+        return self._loss()[()]
 
     @cached_property
     def loss_history(self) -> Host:

@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 from ..linreg._settings import Settings
 from ..linreg._solvers.auto import solve
 from ..linreg._solvers.closed import eigenvalue_cut, factorise
-from ..linreg._solvers.data import Models
+from ..linreg._solvers.data import Models, to_host
 from ..linreg._solvers.quadratic import Quadratic
 from ._means import Means
 from ._observations import Observations
@@ -69,7 +69,7 @@ def ridge(observations: Observations, alpha: Host, solver: str) -> Solution:
     )
     with observations.inputs.telling_of_nan():
         outcome, _ = solve(observations.given, Models.read(observations.given, settings, None), settings)
-    return Solution(outcome.coef[0], outcome.intercept[0], outcome.solver)
+    return Solution(to_host(outcome.coef)[0], to_host(outcome.intercept)[0], outcome.solver)
 
 
 def nonnegative_ridge(observations: Observations, alpha: Host) -> Solution:

@@ -41,6 +41,7 @@ STORED_TYPES = {
     "gram": "efdFD" + _INTEGERS,
     "co_moments": "efdFD",
     "linreg": "efd",
+    "systems": "d",
 }
 """Type codes of the dtypes that the kernels of each operation take."""
 

@@ -12,6 +12,7 @@ from vecprod_gpu._compile import Constants
 from vecprod_gpu._layout import size
 
 from .launcher import MOST_SHARED_BYTES, THREADS, Launcher, int64, strides_of, with_whole_strides
+from .small_moments import launch_small, small_cut
 
 MOST_COLUMNS = 64
 """The most columns of one side of a tile of the matrix."""
@@ -79,12 +80,18 @@ def _launch(
     total: Any | None = None,
     means: Any | None = None,
 ) -> None:
-    """Sum over blocks of rows, then merge the blocks."""
+    """Small problems by several a block; else sum over blocks of rows, then merge the blocks."""
     if not size(out.shape):
         return
     X = with_whole_strides(launcher, X)
     Y = None if Y is None else with_whole_strides(launcher, Y)
     (problems, n, p), q = X.shape, 0 if Y is None else Y.shape[-1]
+    small = small_cut(n, p, q, is_joint, out.dtype, wide_dtype(out.dtype).itemsize, launcher.threads)
+    if small is not None:
+        results = (out if total is None else total, out if means is None else means, out)
+        flags = (is_joint, is_centred, is_correlation, weights is not None)
+        launch_small(launcher, small, X, Y, weights, results, flags, scale)
+        return
     constants = tile_constants(p, q, is_joint, X.dtype, out.dtype)
     threads = constants["THREADS"] * launcher.threads // THREADS
     cut = moment_geometry(n, p, q, is_joint, X.dtype.itemsize, out.dtype, threads)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from .._settings import Settings
-from .closed import cholesky, eigh, factorise, svd
+from .closed import WORST_CONDITION, cholesky, eigh, solve_normal_equations, svd
 from .comoments import comoments
 from .coordinate import coordinate
 from .data import Given, Models
@@ -64,9 +64,8 @@ def _by_conditioning(given: Given, models: Models, settings: Settings) -> tuple[
     """Cholesky factors where they keep ten digits; else, from the data if they are there, singular values."""
     if given.layout.d >= given.n and given.rows is not None and not settings.l2.all():
         return svd(given, models, settings), "X has no more rows than columns"
-    quadratic = given.quadratic(settings.fit_intercept)
-    found = factorise(quadratic, settings.per_model(models.count)[1])
-    if found.is_trusted:
+    found = solve_normal_equations(given, models, settings)
+    if found.condition <= WORST_CONDITION:
         reason = f"the scaled Gram matrix has a condition of {found.condition:.2g}, which leaves ten digits"
         return cholesky(given, models, settings, found), reason
     reason = f"the scaled Gram matrix has a condition of {found.condition:.2g}, too large to keep ten digits"

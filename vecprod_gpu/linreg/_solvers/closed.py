@@ -10,8 +10,9 @@ from ...errors import SingularError
 from .._settings import Settings
 from .data import Given, Models
 from .outcome import Outcome, Recorded
-from .quadratic import Quadratic, penalty
+from .quadratic import GradientNorm, Quadratic, penalty
 from .residuals import refined
+from .systems import Solved, solve_on_device
 
 Host = np.ndarray[Any, Any]
 
@@ -65,18 +66,30 @@ def factorise(quadratic: Quadratic, l2: Host) -> Factorised:
     return Factorised(coef, float(condition.max()))
 
 
-def cholesky(given: Given, models: Models, settings: Settings, found: Factorised | None = None) -> Outcome:
+def solve_normal_equations(given: Given, models: Models, settings: Settings) -> Factorised | Solved:
+    """By Cholesky factors: many small problems where their rows are, all others on the host."""
+    solved = solve_on_device(given, models, settings)
+    if solved is not None:
+        return solved
+    return factorise(given.quadratic(settings.fit_intercept), settings.per_model(models.count)[1])
+
+
+def cholesky(
+    given: Given, models: Models, settings: Settings, found: Factorised | Solved | None = None
+) -> Outcome:
     """From Cholesky factors of the co-moments, scaled to a unit diagonal; the columns must be independent."""
-    quadratic = given.quadratic(settings.fit_intercept)
     if found is None:
-        found = factorise(quadratic, settings.per_model(models.count)[1])
+        found = solve_normal_equations(given, models, settings)
     if not np.isfinite(found.condition):
         raise SingularError(
             "columns of X depend on each other (or are constant), so that there is no Cholesky factor; "
             'use solver="svd", "eigh" or an l2 of more than 0'
         )
     # Of columns that a penalty alone keeps apart nothing is known.
-    rank = None if settings.l2.all() else np.full(given.layout.problems, given.layout.d)
+    rank = None if settings.l2.all() else np.broadcast_to(np.int64(given.layout.d), given.layout.problems)
+    if isinstance(found, Solved):
+        return found.outcome(rank)
+    quadratic = given.quadratic(settings.fit_intercept)
     return _outcome("cholesky", given, settings, quadratic, found.coef, rank)
 
 
@@ -109,8 +122,8 @@ def svd(given: Given, models: Models, settings: Settings) -> Outcome:
     )
     total = np.asarray(factor.weight_sum, float).reshape(-1, 1)
     loss = residual / (2 * total) + penalty(coef, np.zeros(1), l2)
-    rank = solutions[0].rank
-    return Outcome("svd", coef, intercept, loss, Recorded(loss[np.newaxis]), Recorded(norm), True, rank=rank)
+    losses = Recorded(loss), Recorded(loss[np.newaxis])
+    return Outcome("svd", coef, intercept, *losses, Recorded(norm), True, rank=solutions[0].rank)
 
 
 def eigenvalue_cut(values: Host) -> Host:
@@ -139,22 +152,9 @@ def _outcome(
         solver,
         coef,
         quadratic.intercept(coef),
-        loss,
+        Recorded(loss),
         Recorded(loss[np.newaxis]),
-        _GradientNorm(quadratic, coef, l2),
+        GradientNorm(quadratic, coef, l2),
         True,
         rank=rank,
     )
-
-
-@dataclass(frozen=True)
-class _GradientNorm:
-    """Norm of the gradient ``(B, k)`` at coefficients, when called."""
-
-    quadratic: Quadratic
-    coef: Host
-    l2: Host
-
-    def __call__(self) -> Host:
-        norm: Host = np.linalg.norm(self.quadratic.gradient(self.coef, self.l2), axis=1)
-        return norm

@@ -42,7 +42,7 @@ def comoments(given: Given, models: Models, settings: Settings) -> Outcome:
         "comoments",
         run.coef,
         quadratic.intercept(run.coef),
-        loss,
+        Recorded(loss),
         _Anchored(run.losses, loss),
         Recorded(run.norm),
         run.converged,

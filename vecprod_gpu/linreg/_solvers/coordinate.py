@@ -49,7 +49,7 @@ def coordinate(given: Given, models: Models, settings: Settings) -> Outcome:
         "cd",
         coef,
         quadratic.intercept(coef),
-        loss,
+        Recorded(loss),
         Recorded(loss[np.newaxis]),
         Recorded(quadratic.proximal_gradient_norm(coef, l1, l2, inverse_curvature(largest, l2))),
         bool(is_done.all()),

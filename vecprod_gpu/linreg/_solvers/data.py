@@ -14,7 +14,8 @@ from ...errors import ArgumentError, ShapeError
 from .._problem import Problem, read_models
 from .._settings import Settings
 from .._streaming.rows import Layout, Rows, on_host
-from ..moments import CoMoments, MomentSums
+from .._streaming.streamed import segment_rows
+from ..moments import CoMoments, MomentSums, NativeMoments
 from ..tsqr import TSQR
 from .quadratic import Quadratic
 
@@ -22,6 +23,9 @@ Host = np.ndarray[Any, Any]
 
 MOST_COLUMNS = 4096  # of a Gram matrix: 134 MB, and the work of a thousand descent steps
 MOST_MATRIX_BYTES = 1 << 30  # of the Gram matrices of a batch that are larger than X
+
+
+MANY_PROBLEMS = 512  # to solve on a GPU; the host solves fewer while a kernel starts
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,21 @@ class Given:
         return cls("numpy", layout, X.dtype, X.n_samples, **kept)
 
     @cached_property
+    def on_device(self) -> NativeMoments | None:
+        """The co-moments of many small problems on a GPU, where they stay; None of all others."""
+        rows, layout = self.rows, self.layout
+        if rows is None or rows.kind == "numpy" or layout.problems < MANY_PROBLEMS:
+            return None
+        return NativeMoments.of(rows) if rows.n <= segment_rows(rows) else None
+
+    @cached_property
     def sums(self) -> MomentSums:
-        """The co-moments: one read of the rows, if they are not there yet."""
+        """The co-moments on the host: one read of the rows, if they are not there yet."""
+        if self.rows is not None and self.on_device is not None:
+            sums = self.on_device.to_host()
+            if not sums.is_finite():
+                self.rows.raise_for_not_finite()
+            return sums
         moments = self.given_moments
         if moments is None:
             if self.rows is None:
@@ -168,8 +185,28 @@ class Models:
         return size(self.axes)
 
 
-def export(given: Given, array: Host, shape: tuple[int, ...]) -> Array:
-    """A result of the host in the caller's kind and dtype; a NumPy scalar where NumPy would give one."""
+@dataclass(frozen=True)
+class Native:
+    """An array of float64 where a backend has computed it."""
+
+    array: Any
+    choice: _dispatch.Choice
+
+    def to_host(self) -> Host:
+        """A copy on the host."""
+        return np.asarray(self.choice.module.export(self.array, "numpy"))
+
+
+def to_host(array: Host | Native) -> Host:
+    """The array on the host."""
+    return array.to_host() if isinstance(array, Native) else array
+
+
+def export(given: Given, array: Host | Native, shape: tuple[int, ...]) -> Array:
+    """A result in the caller's kind and dtype; a NumPy scalar where NumPy would give one."""
+    if isinstance(array, Native):
+        backend = array.choice.module
+        return backend.export(backend.reshape(backend.cast(array.array, given.dtype), shape), given.kind)
     result = array.reshape(shape).astype(given.dtype, copy=False)
     if given.kind == "numpy":
         return result[()]

@@ -35,7 +35,7 @@ def gradient(given: Given, models: Models, settings: Settings) -> Outcome:
         "gd",
         coef,
         centred.intercept(coef),
-        descent.losses[-1],
+        Recorded(descent.losses[-1]),
         Recorded(np.array(descent.losses)),
         Recorded(stepper.norm()),
         descent.converged,

@@ -8,22 +8,22 @@ import numpy as np
 
 from .._settings import Callback
 from ..result import FitResult
-from .data import Given, Models, export
+from .data import Given, Models, Native, export
 
 Host = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Coefficients of ``B`` problems with k models each, in float64 on the host.
+    """Coefficients of ``B`` problems with k models each, in float64 on the host, or where the data live.
 
     Attributes
     ----------
     solver : str
-    coef : (B, d, k) ndarray
-    intercept : (B, k) ndarray
-    loss : (B, k) ndarray
-        The objective at coef.
+    coef : (B, d, k) ndarray or Native
+    intercept : (B, k) ndarray or Native
+    loss : callable
+        Gives the objective at coef, ``(B, k)``.
     losses : callable
         Gives ``(n_iter + 1, B, k)`` objectives, or ``(1, B, k)`` where none was recorded on the way.
         What nobody asks for is not computed: for many small problems it would take as long as the fit.
@@ -36,9 +36,9 @@ class Outcome:
     """
 
     solver: str
-    coef: Host
-    intercept: Host
-    loss: Host
+    coef: Host | Native
+    intercept: Host | Native
+    loss: Callable[[], Host]
     losses: Callable[[], Host]
     norm: Callable[[], Host]
     converged: bool
@@ -59,7 +59,7 @@ class Outcome:
             converged=self.converged,
             learning_rate=None if rate is None else rate.copy() if rate.ndim else float(rate),
             rank=None if self.rank is None else self.rank.reshape(lead) if lead else int(self.rank[0]),
-            loss=self.loss.reshape((*lead, *axes))[()],
+            _loss=_Reshaped(self.loss, 0, (*lead, *axes)),
             _losses=_Reshaped(self.losses, 1, (*lead, *axes)),
             _norm=_Reshaped(self.norm, 0, (*lead, *axes)),
             _has_models=bool(axes),

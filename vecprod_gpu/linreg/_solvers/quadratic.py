@@ -76,3 +76,16 @@ def penalty(w: Host, l1: Host, l2: Host) -> Host:
     """``l1 * |w|_1 + l2 / 2 * |w|²`` of coefficients ``(B, d, k)``, as ``(B, k)``."""
     value: Host = l1 * np.abs(w).sum(axis=1) + l2 / 2 * np.square(w).sum(axis=1)
     return value
+
+
+@dataclass(frozen=True)
+class GradientNorm:
+    """Norm of the gradient ``(B, k)`` at coefficients, when called."""
+
+    quadratic: Quadratic
+    coef: Host
+    l2: Host
+
+    def __call__(self) -> Host:
+        norm: Host = np.linalg.norm(self.quadratic.gradient(self.coef, self.l2), axis=1)
+        return norm

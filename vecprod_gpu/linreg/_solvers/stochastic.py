@@ -58,7 +58,7 @@ def stochastic(given: Given, models: Models, settings: Settings) -> Outcome:
         "sgd",
         coef,
         centred.intercept(coef),
-        descent.losses[-1],
+        Recorded(descent.losses[-1]),
         Recorded(np.array(descent.losses)),
         Recorded(descent.norms[-1]),
         descent.is_at_rest,
