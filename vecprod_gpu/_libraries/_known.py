@@ -10,8 +10,13 @@ import numpy as np
 
 from ._library import Library
 
-# Where a library's array type is found, once the library has been imported by whoever has such arrays.
-_ARRAY_TYPES = {"torch": ("torch", "Tensor"), "jax": ("jax", "Array"), "dask": ("dask.array", "Array")}
+# The adapter of an array type, and where that is found once whoever has such arrays has imported the library.
+_ARRAY_TYPES = (
+    ("torch", "torch", "Tensor"),
+    ("jax", "jax", "Array"),
+    ("jax", "jax.core", "Tracer"),
+    ("dask", "dask.array", "Array"),
+)
 
 
 def library_of(*values: Any) -> Library | None:
@@ -27,7 +32,7 @@ def library_of(*values: Any) -> Library | None:
 @lru_cache(maxsize=256)
 def _library_by_type(kind: type) -> Library | None:
     """The library whose arrays are of that type."""
-    for name, (module, array_type) in _ARRAY_TYPES.items():
+    for name, module, array_type in _ARRAY_TYPES:
         base = getattr(sys.modules.get(module), array_type, None)
         if base is not None and issubclass(kind, base):
             return _adapter(name)

@@ -108,6 +108,14 @@ class _Held:
 HELD = _Held()
 
 
+def writable(native: Array) -> Array:
+    """A result that another library may share: it has no notion of memory that is not to be written to."""
+    if isinstance(native, np.ndarray | np.generic):
+        host = np.asarray(native)
+        return host if host.flags.writeable else host.copy()
+    return native
+
+
 def cupy_for(library: str) -> Any:
     """CuPy, through which every array on a CUDA GPU reaches the kernels."""
     try:

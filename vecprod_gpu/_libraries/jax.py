@@ -6,7 +6,7 @@ import numpy as np
 
 from .._arrays import Array
 from ..errors import DeviceError
-from ._library import Library
+from ._library import Library, writable
 
 _WORTH_SHARING = 1 << 16  # bytes, below which a copy costs less than DLPack's exchange
 
@@ -28,7 +28,7 @@ class Jax(Library):
         return super().view(array, function)
 
     def give(self, native: Array, like: jax.Array) -> jax.Array:
-        native = np.asarray(native) if isinstance(native, np.generic) else native
+        native = writable(native)
         given = jnp.asarray(native) if native.nbytes < _WORTH_SHARING else jnp.from_dlpack(native)
         return given if given.devices() == like.devices() else jax.device_put(given, like.sharding)
 

@@ -1,9 +1,7 @@
 """Arrays of any library that follows the Array API standard."""
 
-import numpy as np
-
 from .._arrays import Array
-from ._library import Library
+from ._library import Library, writable
 
 
 class Standard(Library):
@@ -13,7 +11,7 @@ class Standard(Library):
 
     def give(self, native: Array, like: Array) -> Array:
         xp = like.__array_namespace__()
-        given = xp.from_dlpack(np.asarray(native) if isinstance(native, np.generic) else native)
+        given = xp.from_dlpack(writable(native))
         return given if given.device == like.device else given.to_device(like.device)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from .._arrays import Array
 from ..errors import ArgumentError, DeviceError
-from ._library import Library, cupy_for
+from ._library import Library, cupy_for, writable
 
 _DIFFERENTIABLE = ("batched_outer", "cross", "gram", "linreg_gradient")
 
@@ -44,9 +44,8 @@ class Torch(Library):
         """Nothing to do: the kernels are on the stream that torch frees memory by."""
 
     def give(self, native: Array, like: torch.Tensor) -> torch.Tensor:
-        if isinstance(native, np.ndarray | np.generic):
-            return torch.from_numpy(np.asarray(native))
-        return _of_own_memory(native)
+        native = writable(native)
+        return torch.from_numpy(native) if isinstance(native, np.ndarray) else _of_own_memory(native)
 
     def is_bfloat16(self, array: torch.Tensor) -> bool:
         return array.dtype is torch.bfloat16

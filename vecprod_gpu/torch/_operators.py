@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vecprod_gpu import products
 
-from ._tensors import batch_first, differentiable, operator, transpose
+from ._tensors import batch_first, differentiable, operator
 
 
 def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -123,7 +123,7 @@ def _gram_fake(X: Tensor, Y: Tensor | None, weights: Tensor | None) -> Tensor:
 def _gram_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
     X, Y, weights = ctx.saved_tensors
     right = X if Y is None else Y
-    along_X, along_Y = right @ transpose(grad).conj(), X @ grad
+    along_X, along_Y = right @ grad.mH, X @ grad
     grad_weights = None
     if weights is not None:
         grad_weights = (along_Y.conj() * right).sum(-1).real.sum_to_size(weights.shape)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from vecprod_gpu.linreg import steps
+from vecprod_gpu.linreg._derivatives import by_data
 
-from ._tensors import NARROW, common_dtype, differentiable, is_autocast, operator, transpose
+from ._tensors import NARROW, common_dtype, differentiable, is_autocast, operator
 
 
 def linreg_gradient(
@@ -153,7 +154,7 @@ def _backward(ctx: Any, grad_gradient: Tensor | None, grad_loss: Tensor | None) 
         grad_w = product if grad_w is None else grad_w + product
     grad_X = grad_y = grad_weight = None
     if of_X or of_y or of_weight:
-        grad_X, grad_y, grad_weight = _gradients_of_data(X, y, w, sample_weight, grad_gradient, grad_loss)
+        grad_X, grad_y, grad_weight = by_data(X, y, w, sample_weight, grad_gradient, grad_loss)
     return (
         grad_X if of_X else None,
         grad_y if of_y else None,
@@ -167,47 +168,6 @@ def _hessian_product(X: Tensor, y: Tensor, vector: Tensor, sample_weight: Tensor
     """``(XᵀSX / W + l2) v``: the gradient at v for a target of zeros."""
     zeros = y.new_zeros((1,) * y.ndim).expand(y.shape)
     return _gradient_and_loss(X, zeros, vector, sample_weight, l2)[0]
-
-
-def _gradients_of_data(
-    X: Tensor,
-    y: Tensor,
-    w: Tensor,
-    sample_weight: Tensor | None,
-    grad_gradient: Tensor | None,
-    grad_loss: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Gradients of X, y and sample_weight, by torch's own products.
-
-    With r = X w - y, S and W as in the objective, g for the loss and v for the gradient, the objective's
-    part is ``sum_i s_i P_i / W`` with ``P_i = g r_i² / 2 + (x_i·v) r_i``.
-    """
-    is_single = w.ndim == X.ndim - 1
-    w = w.unsqueeze(-1) if is_single else w
-    target = y if y.ndim == X.ndim else y.unsqueeze(-1)
-    residual = X @ w - target
-    along, parts = torch.zeros_like(residual), torch.zeros_like(residual)
-    of_X = torch.zeros_like(X)
-    if sample_weight is None:
-        share = residual.new_tensor(1 / X.shape[-2])
-    else:
-        share = (sample_weight / sample_weight.sum(-1, keepdim=True)).unsqueeze(-1)
-    if grad_loss is not None:
-        g = (grad_loss.unsqueeze(-1) if is_single else grad_loss).unsqueeze(-2)
-        along = along + g * residual
-        parts = parts + g * residual.square() / 2
-    if grad_gradient is not None:
-        v = grad_gradient.unsqueeze(-1) if is_single else grad_gradient
-        Xv = X @ v
-        along, parts = along + Xv, parts + Xv * residual
-        of_X = of_X + (share * residual) @ transpose(v)
-    of_X = of_X + (share * along) @ transpose(w)
-    of_y = (-share * along).sum_to_size(target.shape).reshape(y.shape)
-    if sample_weight is None:
-        return of_X, of_y, None
-    mean = (share * parts).sum(-2, keepdim=True)
-    of_weight = (parts - mean).sum(-1) / sample_weight.sum(-1, keepdim=True)
-    return of_X, of_y, of_weight
 
 
 def _vmap(

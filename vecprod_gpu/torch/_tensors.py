@@ -36,11 +36,6 @@ def is_autocast(tensor: Tensor) -> bool:
     return bool(torch.is_autocast_enabled(tensor.device.type))
 
 
-def transpose(matrix: Tensor) -> Tensor:
-    """With the last two axes swapped."""
-    return matrix.transpose(-1, -2)
-
-
 def batch_first(
     tensors: Sequence[Tensor], batch_axes: Sequence[int | None], core_axes: Sequence[int]
 ) -> list[Tensor]:
@@ -78,9 +73,9 @@ def differentiable(
 ) -> Callable[..., Any]:
     """A function that calls an operator, with shapes for tracing, a gradient and a rule for vmap.
 
-    It has them under `torch.func`, too, whose transforms do not see the gradient that an operator is registered
-    with: they ask for an `autograd.Function` that sets up its context apart.  That one alone would do, but it
-    costs more for each call, and a graph would not show the operator.
+    It has them under `torch.func`, too, whose transforms do not see the gradient that an operator is
+    registered with: they ask for an `autograd.Function` that sets up its context apart.  That one alone
+    would do, but it costs more for each call, and a graph would not show the operator.
     """
     operator.register_fake(fake)
     operator.register_autograd(backward, setup_context=setup_context)
