@@ -32,6 +32,8 @@ def takes_any_library(function: Callable[Parameters, Result]) -> Callable[Parame
 def call(library: Library, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """``function(*args, **kwargs)`` on views of a library's arrays, with results as arrays of it."""
     guests = _Guests(library, function, args, kwargs)
+    if library.is_lazy:
+        return library.apply(function, args, kwargs)
     with library.launching(guests.first):
         return guests.give(
             function(*map(guests.view, args), **{k: guests.view(v) for k, v in kwargs.items()})

@@ -1,7 +1,7 @@
 """What this package asks of another library: views of its arrays, and arrays of it from results."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -26,10 +26,17 @@ class Library:
         As messages call it.
     has_mutable_arrays : bool
         Whether `out` may be one of its arrays.
+    is_lazy : bool
+        Whether its arrays are still to be computed: then `apply` makes the call, and nothing else is asked.
     """
 
     name = "DLPack"
     has_mutable_arrays = True
+    is_lazy = False
+
+    def apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """A call with arrays that are still to be computed."""
+        raise NotImplementedError
 
     def launching(self, array: Array) -> AbstractContextManager[Any]:
         """Context in which launches go on the stream that the library itself would use."""
