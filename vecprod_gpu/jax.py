@@ -371,7 +371,7 @@ def _pass_backward(l2: float, residuals: Any, grads: Any) -> tuple[Array | None,
     if wants_w and of_gradient is not None:
         hessian_product, _ = _pass(X, jnp.zeros_like(y), of_gradient, sample_weight, l2)
         of_w = hessian_product if of_w is None else of_w + hessian_product
-    if wants_X or wants_y or wants_weight:
+    if (wants_X or wants_y or wants_weight) and not (of_gradient is None and of_loss is None):
         of_X, of_y, of_weight = by_data(X, y, w, sample_weight, of_gradient, of_loss)
     wanted = zip((of_X, of_y, of_w, of_weight), is_wanted, residuals, strict=False)
     return tuple(

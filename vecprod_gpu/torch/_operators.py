@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vecprod_gpu import products
+from vecprod_gpu import _dispatch, products
 
 from ._tensors import batch_first, differentiable, operator
 
@@ -49,7 +49,19 @@ batched_outer = differentiable(
 @operator("outer_adjoint(Tensor g, Tensor a, Tensor b) -> (Tensor, Tensor)")
 def _outer_adjoint(g: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """``(g b, gᵀ a)``: the gradients of a and of b from that of their outer product."""
+    if g.device.type == "cpu" and g.dtype in (torch.float32, torch.float64) and g.numel():
+        return _in_one_read(g.detach(), a.detach(), b.detach())
     return (g @ b.unsqueeze(-1)).squeeze(-1), (a.unsqueeze(-2) @ g).squeeze(-2)
+
+
+def _in_one_read(g: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Of tensors on the host."""
+    *lead, m, n = g.shape
+    g, a, b = g.reshape(-1, m, n), a.expand(*lead, m).reshape(-1, m), b.expand(*lead, n).reshape(-1, n)
+    of_a, of_b = a.new_empty(a.shape), b.new_empty(b.shape)
+    inputs = (one.contiguous().numpy() for one in (g, a, b))
+    _dispatch.host().outer_adjoint(*inputs, of_a.numpy(), of_b.numpy())
+    return of_a.reshape(*lead, m), of_b.reshape(*lead, n)
 
 
 def _outer_adjoint_fake(g: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -153,7 +153,7 @@ def _backward(ctx: Any, grad_gradient: Tensor | None, grad_loss: Tensor | None) 
         product = _hessian_product(X, y, grad_gradient, sample_weight, ctx.l2)
         grad_w = product if grad_w is None else grad_w + product
     grad_X = grad_y = grad_weight = None
-    if of_X or of_y or of_weight:
+    if (of_X or of_y or of_weight) and not (grad_gradient is None and grad_loss is None):
         grad_X, grad_y, grad_weight = by_data(X, y, w, sample_weight, grad_gradient, grad_loss)
     return (
         grad_X if of_X else None,
