@@ -46,20 +46,24 @@ class _Guests:
     def __init__(self, library: Library, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
         self._library = library
         self._name = function.__name__
-        values = (*args, *kwargs.values())
-        its = [library_of(value) for value in values]
-        if not {*its} <= {library, None}:
-            _refuse_mixture(function, args, kwargs)
-        guests = [value for value, one in zip(values, its, strict=True) if one is library]
         self._out = kwargs.get("out")
+        guests = []
+        for value in (*args, *kwargs.values()):
+            if (its := library_of(value)) is library:
+                guests.append(value)
+            elif its is not None:
+                _refuse_mixture(function, args, kwargs)
         if not library.has_mutable_arrays and any(self._out is guest for guest in guests):
             raise ArgumentError(f"out is an array of {library.name}, which cannot be written to")
         self.first = guests[0]
         self._ids = set(map(id, guests))
         self._originals: dict[int, Array] = {}
         self._views: list[Array] = []  # kept, so that no two have one id
-        narrow = [library.is_bfloat16(guest) for guest in guests if library.is_floating(guest)]
-        self._narrows = bool(narrow) and all(narrow) and "dtype" not in kwargs
+        self._narrows = (
+            any(map(library.is_bfloat16, guests))
+            and all(map(library.is_bfloat16, filter(library.is_floating, guests)))
+            and "dtype" not in kwargs
+        )
 
     def view(self, value: Any) -> Any:
         """A view of a guest; whatever else the function is given stays as it is."""

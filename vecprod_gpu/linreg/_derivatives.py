@@ -16,8 +16,9 @@ def by_data(
     of_gradient: Array | None,
     of_loss: Array | None,
 ) -> tuple[Array, Array, Array | None]:
-    """What reaches X, y and sample_weight from cotangents v of the gradient and g of the loss, of which one may be None.
+    """What reaches X, y and sample_weight from the cotangents v of the gradient and g of the loss.
 
+    One of the two may be None: nothing comes from there.
     With ``r = X w - y`` the part of row i in both is ``s_i P_i / W``, ``P_i = g r_i² / 2 + (x_i·v) r_i``.
     """
     is_single = w.ndim == X.ndim - 1
