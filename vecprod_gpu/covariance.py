@@ -11,11 +11,13 @@ from . import _checks, _dispatch
 from ._arrays import Array, Kind, as_arrays, common_kind, moved, stored_dtype, summing_dtype
 from ._costs import Work
 from ._layout import size
+from ._libraries import takes_any_library
 from .errors import ArgumentError, DTypeError, ShapeError, WeightShapeError, WeightSumError
 
 Host = np.ndarray[Any, Any]
 
 
+@takes_any_library
 def cov(
     m: Array,
     y: Array | None = None,
@@ -95,6 +97,7 @@ def cov(
     return _cov_as_numpy({"m": m, "y": y}, rowvar, correction, fweights, aweights, dtype, correlation=False)
 
 
+@takes_any_library
 def corrcoef(x: Array, y: Array | None = None, rowvar: bool = True, *, dtype: Any = None) -> Array:
     """Pearson correlation coefficients, as `numpy.corrcoef`: ``C[i, j] / sqrt(C[i, i] C[j, j])``.
 
@@ -130,6 +133,7 @@ def corrcoef(x: Array, y: Array | None = None, rowvar: bool = True, *, dtype: An
     return result[()] if isinstance(result, np.ndarray) else result
 
 
+@takes_any_library
 def batched_cov(
     m: Array,
     /,
@@ -184,6 +188,7 @@ def batched_cov(
     return _batched(m, axis, _checks.real("correction", correction), fweights, aweights, dtype, False)
 
 
+@takes_any_library
 def batched_corrcoef(m: Array, /, *, axis: int = -1, dtype: Any = None) -> Array:
     """Correlation matrices of a batch: see `corrcoef` for the formula.
 

@@ -11,9 +11,11 @@ from ._arrays import Array, as_arrays, common_kind, moved, summing_dtype
 from ._costs import Work
 from ._destination import Destination
 from ._layout import size, without_axis
+from ._libraries import takes_any_library
 from .errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 
 
+@takes_any_library
 def vector_angle(a: Array, b: Array, axis: int = -1, *, out: Array | None = None) -> Array:
     """Angle between two vectors: ``atan2(|a × b|, a · b)``, in radians from 0 to π.
 
@@ -67,6 +69,7 @@ def vector_angle(a: Array, b: Array, axis: int = -1, *, out: Array | None = None
     return _measure("vector_angle", {"a": a, "b": b}, axis, out)
 
 
+@takes_any_library
 def parallelogram_area(a: Array, b: Array, axis: int = -1, *, out: Array | None = None) -> Array:
     """Area of the parallelogram that two vectors span: ``|a × b|``.
 
@@ -102,6 +105,7 @@ def parallelogram_area(a: Array, b: Array, axis: int = -1, *, out: Array | None 
     return _measure("parallelogram_area", {"a": a, "b": b}, axis, out)
 
 
+@takes_any_library
 def triangle_area(p: Array, q: Array, r: Array, axis: int = -1, *, out: Array | None = None) -> Array:
     """Area of the triangle of three points: ``|(q - p) × (r - p)| / 2``.
 
@@ -137,6 +141,7 @@ def triangle_area(p: Array, q: Array, r: Array, axis: int = -1, *, out: Array | 
     return _measure("triangle_area", {"p": p, "q": q, "r": r}, axis, out)
 
 
+@takes_any_library
 def triple_product(a: Array, b: Array, c: Array, axis: int = -1, *, out: Array | None = None) -> Array:
     """Scalar triple product ``a · (b × c)``: the signed volume of the parallelepiped of three vectors.
 
@@ -174,6 +179,7 @@ def triple_product(a: Array, b: Array, c: Array, axis: int = -1, *, out: Array |
     return _measure("triple_product", {"a": a, "b": b, "c": c}, axis, out)
 
 
+@takes_any_library
 def face_normals(vertices: Array, faces: Array, *, unit: bool = True, out: Array | None = None) -> Array:
     """Normals of the triangles of a mesh: ``(q - p) × (r - p)`` of each one's corners p, q, r.
 
@@ -219,6 +225,7 @@ def face_normals(vertices: Array, faces: Array, *, unit: bool = True, out: Array
     )
 
 
+@takes_any_library
 def vertex_normals(vertices: Array, faces: Array, *, out: Array | None = None) -> Array:
     """Normals at the vertices of a mesh: the sum over the faces at a vertex, each weighted by its area.
 
@@ -259,6 +266,7 @@ def vertex_normals(vertices: Array, faces: Array, *, out: Array | None = None) -
     return mesh.run(shape, lambda normals: mesh.backend.vertex_normals(mesh.vertices, mesh.faces, normals))
 
 
+@takes_any_library
 def grid_normals(z: Array, dx: Any = 1.0, dy: float = 1.0, *, out: Array | None = None) -> Array:
     """Unit normals of a height field: ``(-∂z/∂x, -∂z/∂y, 1)``, scaled to length 1.
 

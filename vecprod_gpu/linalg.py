@@ -12,11 +12,13 @@ from ._arrays import Array, Kind, as_arrays, common_kind, moved
 from ._costs import Work
 from ._destination import Destination
 from ._layout import size, without_axis
+from ._libraries import takes_any_library
 from .errors import ShapeError
 
 __all__ = ["cross", "outer", "vecdot"]
 
 
+@takes_any_library
 def outer(x1: Array, x2: Array, /) -> Array:
     """Outer product of two vectors: ``out[i, j] = x1[i] * x2[j]``.
 
@@ -57,6 +59,7 @@ def outer(x1: Array, x2: Array, /) -> Array:
     return products.outer(x1, x2)
 
 
+@takes_any_library
 def cross(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     """Cross product of 3-vectors along one axis: see `vecprod_gpu.cross`.
 
@@ -98,6 +101,7 @@ def cross(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     return products.cross(x1, x2, axis=axis)
 
 
+@takes_any_library
 def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     """Dot product of vectors along one axis: ``sum(conj(x1) * x2)``.
 

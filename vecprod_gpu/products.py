@@ -12,6 +12,7 @@ from ._arrays import Array, Kind, as_arrays, common_kind, moved, result_dtype, s
 from ._costs import Work
 from ._destination import Destination
 from ._layout import size, without_axis
+from ._libraries import call, library_of, takes_any_library
 from .backends._device.recordings import recordings_of
 from .backends._small import SMALL_ELEMENTS, small_cross, small_outer
 from .errors import ArgumentError, DTypeError, ShapeError
@@ -64,6 +65,8 @@ def outer(a: Array, b: Array, out: Array | None = None) -> Array:
     """
     if (recordings := recordings_of(type(a))) is not None:
         return recordings.of_pair(_outer, current_mode(), a, b, out)
+    if (library := library_of(a, b, out)) is not None:
+        return call(library, outer, a, b, out=out)
     return _outer(a, b, out)
 
 
@@ -141,6 +144,8 @@ def batched_outer(
         if alpha is _ONE and beta is _ZERO:
             return recordings.of_pair(_batched_outer, current_mode(), a, b, out)
         return recordings.of_call(_batched_outer, current_mode(), (a, b, out), (alpha, beta))
+    if (library := library_of(a, b, out)) is not None:
+        return call(library, batched_outer, a, b, alpha=alpha, beta=beta, out=out)
     return _batched_outer(a, b, out, alpha, beta)
 
 
@@ -221,9 +226,12 @@ def cross(
         if axisa is _LAST and axisb is _LAST and axisc is _LAST:
             return recordings.of_pair(_cross, current_mode(), a, b, out)
         return recordings.of_call(_cross, current_mode(), (a, b, out), (axisa, axisb, axisc))
+    if (library := library_of(a, b, out)) is not None:
+        return call(library, cross, a, b, axisa, axisb, axisc, out=out)
     return _cross(a, b, out, axisa, axisb, axisc)
 
 
+@takes_any_library
 def gram(
     X: Array, Y: Array | None = None, *, weights: Array | None = None, out: Array | None = None
 ) -> Array:

@@ -67,12 +67,6 @@ def test_streams_of_torch(cp, dialect):
     assert (torch.linalg.vecdot(a, b).abs() < 1e-5 * torch.linalg.vector_norm(b, dim=-1)).all()
 
 
-def test_a_tensor_itself_is_refused(dialect):
-    """Its dtype is not NumPy's: it is taken as a view of CuPy's."""
-    with pytest.raises(vp.errors.DTypeError, match=r"a is a torch\.Tensor.*cupy\.from_dlpack\(a\)"):
-        vp.cross(torch.ones(4, 3, device="cuda"), torch.ones(4, 3, device="cuda"))
-
-
 def test_numba_arrays_are_views_of_cupy_arrays(cp, dialect, rng):
     a, b = (cp.asarray(rng.standard_normal((1013, 3))) for _ in range(2))
     views = [cuda.as_cuda_array(array) for array in (a, b)]

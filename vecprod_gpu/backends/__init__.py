@@ -137,6 +137,13 @@ above never ask which one they hold.
     the least share that twice `solution_loss` has of its terms, where no problem is singular; and whether
     the co-moments are finite.  Waits for the device.  l2 is a Python float.  P is at least 1.
 
+**Derivatives**, of ``reference`` and ``cpu`` alone
+
+``outer_adjoint(G, a, b, of_a, of_b)``
+    ``of_a = G b`` and ``of_b = Gᵀ a`` for each of B problems: what the gradient G of outer products makes for
+    their factors.  G ``(B, m, n)``, a and of_a ``(B, m)``, b and of_b ``(B, n)``: float32 or float64, one
+    dtype, C-contiguous, at least one element.  ``cpu`` reads G once.
+
 **Small problems**, of ``reference`` and ``cpu`` alone, on C-contiguous float64 arrays of the host: P problems
 of d columns and k models, each at least 1.  Their objectives are
 ``q(w) = wᵀ H w / 2 - cᵀ w + l1 * |w|_1 + l2 / 2 * |w|²``, with H ``(P, d, d)`` symmetric and positive

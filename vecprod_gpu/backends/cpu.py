@@ -11,6 +11,7 @@ import numba
 import numpy as np
 
 from . import _float_status, _sums
+from ._adjoints import outer_adjoint
 from ._geometry import measure
 from ._host_arrays import (
     address,
@@ -58,6 +59,7 @@ __all__ = [
     "moveaxis",
     "native",
     "normal_equations",
+    "outer_adjoint",
     "overlaps",
     "proximal_descent",
     "reshape",

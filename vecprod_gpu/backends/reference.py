@@ -52,6 +52,7 @@ __all__ = [
     "moveaxis",
     "native",
     "normal_equations",
+    "outer_adjoint",
     "overlaps",
     "proximal_descent",
     "reshape",
@@ -97,6 +98,12 @@ def cross(a: Array, b: Array, out: Array) -> None:
     ]
     for axis, component in enumerate(components):
         out[..., axis] = component
+
+
+def outer_adjoint(G: Array, a: Array, b: Array, of_a: Array, of_b: Array) -> None:
+    """See the contract in `vecprod_gpu.backends`."""
+    np.einsum("bmn,bn->bm", G, b, out=of_a)
+    np.einsum("bmn,bm->bn", G, a, out=of_b)
 
 
 def vecdot(a: Array, b: Array, out: Array) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .._arrays import Array
+from .._libraries import takes_any_library
 from ._settings import Callback, Settings, SolverName
 from ._solvers.auto import solve
 from ._solvers.data import Given, Models
@@ -16,6 +17,7 @@ from .tsqr import TSQR
 Host = np.ndarray[Any, Any]
 
 
+@takes_any_library
 def linreg_fit(
     X: Array | CoMoments | TSQR,
     y: Array | None = None,

@@ -1,7 +1,7 @@
 """What a fit returns."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import _checks
 from .._arrays import Array, as_arrays, common_kind
+from .._libraries import takes_any_library
 from ..errors import DeviceError, ShapeError
 
 Host = np.ndarray[Any, Any]
@@ -73,6 +74,10 @@ class FitResult:
         """Norm of the proximal gradient at the coefficients."""
         return self._norm()[()]
 
+    def with_arrays(self, convert: Callable[[Array], Array]) -> "FitResult":
+        """The same fit with the coefficients and intercepts that `convert` makes of these."""
+        return replace(self, coef=convert(self.coef), intercept=convert(self.intercept))
+
     def predict(self, X: Array) -> Array:
         """Predictions ``X @ coef + intercept``.
 
@@ -94,19 +99,7 @@ class FitResult:
             If X and the coefficients live on different devices, or are Numba device arrays, which have
             no arithmetic: give them to ``cupy.asarray`` first.
         """
-        kind = common_kind(X=X, coef=self.coef)
-        if kind == "numba":
-            raise DeviceError("Numba device arrays have no arithmetic: fit and predict with cupy.asarray(X)")
-        (X,) = as_arrays(kind, X)
-        d = self.coef.shape[-2 if self._has_models else -1]
-        if X.ndim < 2 or X.shape[-1] != d:
-            raise ShapeError(
-                f"X has shape {tuple(X.shape)}; needed is (..., m, {d}), a column for each coefficient"
-            )
-        coef, intercept = self.coef, self.intercept
-        if self._has_models:
-            return X @ coef + intercept[..., None, :]
-        return (X @ coef[..., None])[..., 0] + intercept[..., None]
+        return _predictions(X, self.coef, self.intercept, self._has_models)
 
     def score(self, X: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Coefficient of determination: ``R² = 1 - sum(s (y - p)²) / sum(s (y - mean(y))²)``.
@@ -130,25 +123,47 @@ class FitResult:
         ShapeError
             If y has not the shape of the predictions, or sample_weight has not a weight for each row.
         """
-        predictions = self.predict(X)
-        kind = common_kind(predictions=predictions, y=y, sample_weight=sample_weight)
-        (y,) = as_arrays(kind, y)
-        _checks.shape_is("y", y, tuple(predictions.shape), "the shape of the predictions")
-        # Squares and counts overflow float16, and integers cannot be subtracted safely.
-        wide = np.result_type(predictions.dtype, y.dtype, np.float32)
-        y, predictions = y.astype(wide), predictions.astype(wide)
-        rows = -2 if self._has_models else -1
-        weight = y * 0 + 1
-        if sample_weight is not None:
-            (sample_weight,) = as_arrays(kind, sample_weight)
-            needed = tuple(y.shape[:-1]) if self._has_models else tuple(y.shape)
-            _checks.shape_is("sample_weight", sample_weight, needed, "one weight for each row of X")
-            weight = weight * (sample_weight[..., None] if self._has_models else sample_weight)
-        # Less the first row, a constant target is exactly zero, and so is its spread.
-        shifted = y - (y[..., :1, :] if self._has_models else y[..., :1])
-        mean = (weight * shifted).sum(axis=rows, keepdims=True) / weight.sum(axis=rows, keepdims=True)
-        residual = (weight * (y - predictions) ** 2).sum(axis=rows)
-        spread = (weight * (shifted - mean) ** 2).sum(axis=rows)
-        constant = spread == 0
-        ratio = residual / (spread + constant)
-        return float((1.0 - (ratio * ~constant + (residual != 0) * constant)).mean())
+        return _determination(self.predict(X), y, sample_weight, self._has_models)
+
+
+@takes_any_library
+def _predictions(X: Array, coef: Array, intercept: Array, has_models: bool) -> Array:
+    """``X @ coef + intercept``, where the coefficients live."""
+    kind = common_kind(X=X, coef=coef)
+    if kind == "numba":
+        raise DeviceError("Numba device arrays have no arithmetic: fit and predict with cupy.asarray(X)")
+    (X,) = as_arrays(kind, X)
+    d = coef.shape[-2 if has_models else -1]
+    if X.ndim < 2 or X.shape[-1] != d:
+        raise ShapeError(
+            f"X has shape {tuple(X.shape)}; needed is (..., m, {d}), a column for each coefficient"
+        )
+    if has_models:
+        return X @ coef + intercept[..., None, :]
+    return (X @ coef[..., None])[..., 0] + intercept[..., None]
+
+
+@takes_any_library
+def _determination(predictions: Array, y: Array, sample_weight: Array | None, has_models: bool) -> float:
+    """R², as `FitResult.score` has it."""
+    kind = common_kind(predictions=predictions, y=y, sample_weight=sample_weight)
+    (y,) = as_arrays(kind, y)
+    _checks.shape_is("y", y, tuple(predictions.shape), "the shape of the predictions")
+    # Squares and counts overflow float16, and integers cannot be subtracted safely.
+    wide = np.result_type(predictions.dtype, y.dtype, np.float32)
+    y, predictions = y.astype(wide), predictions.astype(wide)
+    rows = -2 if has_models else -1
+    weight = y * 0 + 1
+    if sample_weight is not None:
+        (sample_weight,) = as_arrays(kind, sample_weight)
+        needed = tuple(y.shape[:-1]) if has_models else tuple(y.shape)
+        _checks.shape_is("sample_weight", sample_weight, needed, "one weight for each row of X")
+        weight = weight * (sample_weight[..., None] if has_models else sample_weight)
+    # Less the first row, a constant target is exactly zero, and so is its spread.
+    shifted = y - (y[..., :1, :] if has_models else y[..., :1])
+    mean = (weight * shifted).sum(axis=rows, keepdims=True) / weight.sum(axis=rows, keepdims=True)
+    residual = (weight * (y - predictions) ** 2).sum(axis=rows)
+    spread = (weight * (shifted - mean) ** 2).sum(axis=rows)
+    constant = spread == 0
+    ratio = residual / (spread + constant)
+    return float((1.0 - (ratio * ~constant + (residual != 0) * constant)).mean())

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .._arrays import Array
+from .._libraries import takes_any_library
 from ..errors import ArgumentError, DivergenceError, ShapeError
 from ._search.candidates import Training, runs_away
 from ._search.folds import Folds, Reader, length
@@ -31,6 +32,7 @@ SCORES = ("r2", "mse", "rmse")
 MOST_NAMED = 5  # points in a warning
 
 
+@takes_any_library
 def linreg_search(
     X: Array,
     y: Array,

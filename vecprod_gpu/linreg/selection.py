@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import _checks
 from .._arrays import Array, as_arrays, common_kind
+from .._libraries import takes_any_library
 from ..errors import ArgumentError, DeviceError, ShapeError
 from ._streaming.rows import Rows, on_host
 from .moments import CoMoments
@@ -74,6 +75,7 @@ class FeatureSelection:
         return X[..., self.indices.tolist()]
 
 
+@takes_any_library
 def select_features(
     X: Array, y: Array, k: int, *, method: Method = "f", sample_weight: Array | None = None
 ) -> FeatureSelection:

@@ -8,12 +8,14 @@ import numpy as np
 from .. import _checks, _dispatch
 from .._arrays import Array
 from .._destination import Destination
+from .._libraries import takes_any_library
 from ..backends._device.recordings import recordings_of
 from ._problem import Problem
 
 current_mode = _dispatch.mode.get
 
 
+@takes_any_library
 def linreg_gradient(
     X: Array,
     y: Array,
@@ -86,6 +88,7 @@ def linreg_gradient(
     return _recorded(_gradient, (X, y, w, sample_weight, out), (l2, return_loss))
 
 
+@takes_any_library
 def linreg_step(
     X: Array,
     y: Array,

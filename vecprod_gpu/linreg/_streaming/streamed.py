@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 
 from ..._arrays import Array
+from ..._libraries import takes_any_library
 from ...errors import ArgumentError, ShapeError
 from . import archive
 from .rows import Host, Layout, Rows, gather, join
@@ -83,6 +84,7 @@ class Streamed:
         self._folded: Any = None
 
     @classmethod
+    @takes_any_library
     def from_arrays(
         cls: type[Self], X: Array, y: Array | None = None, sample_weight: Array | None = None
     ) -> Self:
@@ -140,6 +142,7 @@ class Streamed:
         """Means of the targets."""
         return self._of_caller(self.summary.means[:, self.layout.d :], self._models())
 
+    @takes_any_library
     def update(self: Self, X: Array, y: Array | None = None, sample_weight: Array | None = None) -> Self:
         """Read more rows, in place.
 

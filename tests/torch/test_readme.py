@@ -1,0 +1,14 @@
+"""The README's examples for torch run."""
+
+import doctest
+
+from tests.test_readme import blocks
+
+
+def test_the_examples_run():
+    (session,) = (block for block in blocks("pycon") if "import torch" in block)
+    test = doctest.DocTestParser().get_doctest(session, {}, "README.md", "README.md", 0)
+    complaints: list[str] = []
+    failed, attempted = doctest.DocTestRunner().run(test, out=complaints.append)
+    assert attempted > 3
+    assert not failed, "".join(complaints)

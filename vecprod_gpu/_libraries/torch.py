@@ -1,0 +1,113 @@
+"""Tensors of PyTorch, on the host and on CUDA GPUs."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._arrays import Array
+from ..errors import ArgumentError, DeviceError
+from ._library import Library, cupy_for, writable
+
+_DIFFERENTIABLE = ("batched_outer", "cross", "gram", "linreg_gradient")
+
+
+class Torch(Library):
+    """On a GPU the kernels run on torch's current stream, and all memory comes from torch's allocator.
+
+    So a call is to torch as one of its own: results can be told to other streams by ``record_stream``, and a
+    capture by ``torch.cuda.graph`` keeps the memory that it needs.
+    """
+
+    name = "torch"
+
+    def launching(self, array: torch.Tensor) -> AbstractContextManager[Any]:
+        return nullcontext() if array.device.type != "cuda" else _on_current_stream(array.device)
+
+    def view(self, array: torch.Tensor, function: str) -> Array:
+        if array.requires_grad:
+            if torch.is_grad_enabled():
+                raise ArgumentError(_advice(function))
+            array = array.detach()
+        array = array.resolve_conj().resolve_neg()
+        if array.device.type == "cpu":
+            return array.numpy()
+        if array.device.type != "cuda":
+            raise DeviceError(
+                f"a tensor on {array.device} cannot be computed there: move it to cpu or to cuda"
+            )
+        return cupy_for(self.name).from_dlpack(array)
+
+    def keep(self, views: Sequence[Array]) -> None:
+        """Nothing to do: the kernels are on the stream that torch frees memory by."""
+
+    def give(self, native: Array, like: torch.Tensor) -> torch.Tensor:
+        native = writable(native)
+        return torch.from_numpy(native) if isinstance(native, np.ndarray) else _of_own_memory(native)
+
+    def is_bfloat16(self, array: torch.Tensor) -> bool:
+        return array.dtype is torch.bfloat16
+
+    def is_floating(self, array: torch.Tensor) -> bool:
+        return bool(array.dtype.is_floating_point or array.dtype.is_complex)
+
+    def widened(self, array: torch.Tensor) -> torch.Tensor:
+        return array.to(torch.float32)
+
+    def narrowed(self, array: torch.Tensor) -> torch.Tensor:
+        return array.to(torch.bfloat16)
+
+    def write(self, out: torch.Tensor, result: torch.Tensor) -> None:
+        out.copy_(result)
+
+    def was_written(self, out: torch.Tensor) -> None:
+        torch.autograd.graph.increment_version(out)
+
+
+LIBRARY = Torch()
+
+
+def _advice(function: str) -> str:
+    door = (
+        f"vecprod_gpu.torch.{function}"
+        if function in _DIFFERENTIABLE
+        else "the functions of vecprod_gpu.torch"
+    )
+    return (
+        f"{function} was given a tensor that requires a gradient, which it does not carry: use {door}, "
+        "or give it tensor.detach()"
+    )
+
+
+@contextmanager
+def _on_current_stream(device: torch.device) -> Iterator[None]:
+    """Let CuPy launch on torch's current stream, and allocate from torch."""
+    cuda = cupy_for("torch").cuda
+    stream = cuda.ExternalStream(torch.cuda.current_stream(device).cuda_stream, device.index)
+    with cuda.Device(device.index), stream, cuda.using_allocator(_allocate):
+        yield
+
+
+def _allocate(nbytes: int) -> Any:
+    """Device memory for CuPy that is a tensor of bytes."""
+    cuda = cupy_for("torch").cuda
+    device = cuda.runtime.getDevice()
+    owner = torch.empty(nbytes, dtype=torch.uint8, device=torch.device("cuda", device))
+    return cuda.MemoryPointer(cuda.UnownedMemory(owner.data_ptr(), nbytes, owner, device), 0)
+
+
+def _of_own_memory(native: Array) -> torch.Tensor:
+    """The tensor that a CuPy array's memory is; one that borrows it where another library allocated it."""
+    owner = getattr(native.data.mem, "_owner", None)
+    if not isinstance(owner, torch.Tensor):
+        return torch.from_dlpack(native)
+    dtype = torch.from_numpy(np.empty(0, native.dtype)).dtype
+    start = (native.data.ptr - owner.data_ptr()) // native.itemsize
+    strides = [stride // native.itemsize for stride in native.strides]
+    return (
+        owner[: owner.numel() // native.itemsize * native.itemsize]
+        .view(dtype)
+        .as_strided(native.shape, strides, start)
+    )
