@@ -58,6 +58,18 @@ inline __device__ float negate(float x) {
     return result;
 }
 
+inline __device__ float magnitude(float x) {
+    float result;
+    asm("abs.f32 %0, %1;" : "=f"(result) : "f"(x));
+    return result;
+}
+
+inline __device__ float greater(float x, float y) {
+    float result;
+    asm("max.f32 %0, %1, %2;" : "=f"(result) : "f"(x), "f"(y));
+    return result;
+}
+
 inline __device__ float fused(float x, float y, float z) {
     float result;
     asm("fma.rn.f32 %0, %1, %2, %3;" : "=f"(result) : "f"(x), "f"(y), "f"(z));
@@ -153,6 +165,17 @@ inline __device__ Number subtract(Number x, Number y) {
 template <class Number>
 inline __device__ Number negate(Number x) {
     return -x;
+}
+
+template <class Number>
+inline __device__ Number magnitude(Number x) {
+    return fabs(x);
+}
+
+// Of a number and NaN, the number.
+template <class Number>
+inline __device__ Number greater(Number x, Number y) {
+    return fmax(x, y);
 }
 
 // x * y + z, rounded once.

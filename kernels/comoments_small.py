@@ -249,7 +249,9 @@ def _store(given, places, patch, entries, strip, is_there):
         value = _add_lanes(places, entries[k], patch.lane, patch.lanes)
         if is_there and patch.lane == 0 and row < given.rows and column < given.columns:
             if given.is_centred:
-                value -= share * places.wide[offsets + row] * places.wide[offsets + column].conjugate()
+                # Cast, since a sum of integers, which is not centred, would else become a double too.
+                error = share * places.wide[offsets + row] * places.wide[offsets + column].conjugate()
+                value -= places.wide.dtype.type(error)
             places.wide[(patch.problem * given.rows + row) * given.columns + column] = value
 
 

@@ -145,7 +145,7 @@ inline __device__ int exponent_field(wide_vector_t<Real> vector) {
 // Whether its largest component is in [2^-20, 2^30], whose products and squares are far from either end.
 template <class Real>
 inline __device__ bool is_middling(wide_vector_t<Real> vector) {
-    const Real most = fmax(fmax(fabs(vector.x), fabs(vector.y)), fabs(vector.z));
+    const Real most = greater(greater(magnitude(vector.x), magnitude(vector.y)), magnitude(vector.z));
     return power_of_two<Real>(-20) <= most && most <= power_of_two<Real>(30);
 }
 

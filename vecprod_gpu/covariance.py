@@ -9,6 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from . import _checks, _dispatch
 from ._arrays import Array, Kind, as_arrays, common_kind, moved, stored_dtype, summing_dtype
+from ._callers import frames_to_caller
 from ._costs import Work
 from ._layout import size
 from ._libraries import takes_any_library
@@ -394,7 +395,7 @@ def _weigh(
         lost = correction if aweights is None or n == 0 else correction * float(weights @ importance) / total
         normalizer = total - lost
     if normalizer <= 0:
-        warnings.warn("Degrees of freedom <= 0 for slice", RuntimeWarning, stacklevel=5)
+        warnings.warn("Degrees of freedom <= 0 for slice", RuntimeWarning, stacklevel=frames_to_caller())
         normalizer = 0.0
     return weights, normalizer
 

@@ -36,9 +36,9 @@ FILES = {
 }
 """An operation that takes all types of a file."""
 
-LANES_MAY_SPILL = 96
-"""Bytes of a stack frame, or of loads or stores of it, for rows in registers that are widened, or copied
-without asynchronous copies (7.5): what fits is an estimate there."""
+LANES_MAY_SPILL = 160
+"""Bytes of a stack frame, or of loads or stores of it, for rows in registers that are widened, or before
+compute capability 9.0: what fits is an estimate there, and compilers differ (NVRTC 13.0 needs most)."""
 
 LANE_SHAPES = ((64, 1, False), (4096, 1, True), (300, 1, False), (64, 8, False), (3, 5, True))
 """Columns, models and whether there is an offset, for which rows in registers are compiled."""
@@ -112,7 +112,7 @@ def resources(source, architecture):
 @pytest.mark.parametrize("file", _compile.FILES)
 def test_kernels_compile_without_spills(file, architecture, record_property):
     for stored, summed in type_pairs(file)[PAIRS.get(architecture, SINGLE)]:
-        may_spill = file == "linreg_lanes" and (stored != summed or architecture == 75)
+        may_spill = file == "linreg_lanes" and (stored != summed or architecture < 90)
         for source in sources(file, stored, summed):
             registers, spilled = resources(source, architecture)
             assert max(spilled) <= (LANES_MAY_SPILL if may_spill else 0), f"{stored}, {source[:300]}"
@@ -133,7 +133,7 @@ def instructions(source):
 
 def assert_rounded_and_not_flushed(names):
     assert not [name for name in names if ".ftz" in name]
-    rounded = [name for name in names if not name.startswith(("neg.", "abs.", "cvt.f"))]
+    rounded = [name for name in names if not name.startswith(("neg.", "abs.", "max.", "cvt.f"))]
     assert all(".rn." in name for name in rounded)
 
 

@@ -47,7 +47,12 @@ def test_no_kernel_oversteps(calls):
 @pytest.mark.parametrize(
     ("calls", "correct", "wrong", "complaint"),
     [
-        ("product", "k < count - groups * CHUNK;", "k <= count - groups * CHUNK;", "heap-buffer-overflow"),
+        (
+            "product",
+            "i < count; i += threads_in_grid())\n        store",
+            "i <= count; i += threads_in_grid())\n        store",
+            "heap-buffer-overflow",
+        ),
         (
             "regression",
             "layout.weights = layout.scratch + scratch;",

@@ -256,7 +256,7 @@ TWIN_FAULTS = {
     ("comoments_small", "small"): [
         ("problem * source.problem_stride", "problem * source.row_stride"),
         ("places.acc.dtype.type(weight * distance)", "distance"),
-        ("value -= share * places.wide[offsets + row]", "value += share * places.wide[offsets + row]"),
+        ("value -= places.wide.dtype.type(error)", "value += places.wide.dtype.type(error)"),
         ("places.wide[own] += places.wide[own + half]", "places.wide[own] += 0"),
         ("return value.conjugate() if is_mirrored else value", "return value"),
     ],

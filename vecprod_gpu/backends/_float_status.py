@@ -7,13 +7,13 @@ then acts on them as np.errstate says.
 import ctypes
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import llvmlite.binding
 import numpy as np
 from numba import types
 
+from .._callers import frames_to_caller
 from ._numba import compiled
 
 # The C constants of <fenv.h>, which differ between platforms.
@@ -86,7 +86,7 @@ def report(flags: int, name: str) -> None:
 def _act(action: str, message: str, flag: int) -> None:
     """Do what np.errstate prescribes for one kind of error."""
     if action == "warn":
-        warnings.warn(message, RuntimeWarning, stacklevel=_frames_to_caller())
+        warnings.warn(message, RuntimeWarning, stacklevel=frames_to_caller())
     elif action == "raise":
         raise FloatingPointError(message)
     elif action == "print":
@@ -99,12 +99,3 @@ def _hand_over(receiver: Any, action: str, message: str, flag: int) -> None:
     """Give the message to what np.seterrcall installed: a function, or an object with ``write``."""
     if receiver is not None:
         receiver(message, flag) if action == "call" else receiver.write(f"Warning: {message}\n")
-
-
-def _frames_to_caller() -> int:
-    """How far up the stack, counted from whoever calls this, the first line outside this package is."""
-    package = str(Path(__file__).parents[1])
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
-        level, frame = level + 1, frame.f_back
-    return level

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .._arrays import Array
+from .._callers import frames_to_caller
 from .._libraries import takes_any_library
 from ._settings import Callback, Settings, SolverName
 from ._solvers.auto import solve
@@ -176,6 +177,6 @@ def linreg_fit(
             f"X has {given.layout.d} columns, but only {outcome.rank.min()} are independent; "
             "of all solutions the one of least norm is returned",
             np.exceptions.RankWarning,
-            stacklevel=2,
+            stacklevel=frames_to_caller(),
         )
     return outcome.to_result(given, models, reason)

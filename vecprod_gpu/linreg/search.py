@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .._arrays import Array
+from .._callers import frames_to_caller
 from .._libraries import takes_any_library
 from ..errors import ArgumentError, DivergenceError, ShapeError
 from ._search.candidates import Training, runs_away
@@ -232,7 +233,7 @@ def _diverged(grid: Grid, largest: Host, whole: Host) -> Host:
         f"the descent diverges at {len(points)} of {grid.size} points, whose scores are NaN: "
         f"{', '.join(named)}{more}; the largest stable learning_rate is {bound}",
         RuntimeWarning,
-        stacklevel=3,
+        stacklevel=frames_to_caller(),
     )
     return diverged
 
