@@ -11,8 +11,7 @@ from numpy import ndarray
 import vecprod_gpu as vp
 
 from ._loading import loading
-from ._products import TOO_SMALL
-from ._routes import Verdict, require_finite
+from ._routes import TOO_SMALL, Verdict, require_finite
 from ._sizes import least, most
 
 REAL = frozenset("efdbhilqBHILQ")

@@ -11,12 +11,12 @@ import vecprod_gpu as vp
 
 from ..backends._small import SMALL_ELEMENTS
 from ._loading import loading
-from ._routes import Unsuitable, Verdict, ask
+from ._routes import TOO_SMALL, Unsuitable, Verdict, ask
 from ._sizes import least
 from ._watch import watch
 
-# Complex products are left to NumPy, which may fuse them, by the processor.
-REAL = frozenset("efdbhilqBHILQ")
+# float16 is no faster in ours, and complex products are left to NumPy, which may fuse them, by the processor.
+REAL = frozenset("fdbhilqBHILQ")
 
 # Below these sizes ours was slower, or as fast, on two cores in turns with NumPy.
 LEAST_VECTORS = least(3000)  # of a cross product that takes the long way through checks and dispatch
@@ -31,7 +31,6 @@ A_FEW = least(48)  # elements of an input to a cross product
 
 SEQUENCES = (list, tuple)
 
-TOO_SMALL = "too small to gain"
 HAS_ZEROS = "zeros, whose products have a sign of NumPy's own"
 NOT_THREE = "vectors do not have 3 components"
 
@@ -94,7 +93,7 @@ def judge_einsum(*operands: Any, out: Any = None, optimize: Any = False, **other
     _, a, b = operands
     if reason := _unlike(a, b):
         return reason
-    if a.dtype is not b.dtype or a.dtype.char == "e":
+    if a.dtype is not b.dtype:
         return f"the operands are {a.dtype} and {b.dtype}"
     if "..." not in operands[0] and not a.ndim == b.ndim == operands[0].replace(" ", "").index(","):
         return "operands do not have an axis for each letter"

@@ -19,6 +19,7 @@ from ._watch import watch
 Verdict = Callable[[], Any] | str
 """What computes the result, or the reason why it is left to NumPy."""
 
+TOO_SMALL = "too small to gain"
 WARNS = "floating-point warnings are given by NumPy"
 IS_NOT_FINITE = "NaN or infinity in the result"
 ON_DEVICE = ("cupy", "numba-cuda")
@@ -108,7 +109,7 @@ def computed(compute: Callable[[], Any]) -> tuple[Any, str]:
     """The result of ours, and the backend that computed it; an exception where NumPy would have given a warning."""
     actions = {kind: "ignore" if action == "ignore" else "raise" for kind, action in np.geterr().items()}
     _dispatch.latest.backend = "cpu"  # which a small call reaches without a choice
-    with np.errstate(**actions):  # type: ignore[arg-type]
+    with np.errstate(**actions), watch.looking_away():  # type: ignore[arg-type]
         result = compute()
     backend = _dispatch.latest.backend
     if backend in ON_DEVICE and type(result) is ndarray and result.dtype.kind == "f":

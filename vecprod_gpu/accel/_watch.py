@@ -2,7 +2,9 @@
 
 import logging
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -27,6 +29,7 @@ class Watch:
         self._ledger: Ledger | None = None
         self._script: str | None = None
         self._told: set[tuple[str, str]] = set()
+        self._inside = threading.local()
 
     def keep(self, ledger: Ledger | None, script: str | None = None) -> None:
         """Count calls in a ledger, or nowhere; by source line too, where a script is named."""
@@ -37,16 +40,24 @@ class Watch:
         """Look again whether the log's level, or a ledger, wants to know of calls."""
         self.on = self._ledger is not None or logger.isEnabledFor(logging.INFO)
 
+    @contextmanager
+    def looking_away(self) -> Iterator[None]:
+        """While ours computes: calls of NumPy's functions in there are none of the program's."""
+        before = getattr(self._inside, "is_ours", False)
+        self._inside.is_ours = True
+        try:
+            yield
+        finally:
+            self._inside.is_ours = before
+
     def accelerated(self, function: str, backend: str, seconds: float) -> None:
         """A call ran on one of our backends."""
-        self._tell(function, backend, f"`{function}` accelerated on {backend}")
-        self._count(Entry(function, True, backend, self._line()), seconds)
+        self._see(function, True, backend, f"`{function}` accelerated on {backend}", seconds)
 
     def fell_back(self, function: str, reason: str, seconds: float) -> None:
         """A call was left to whom it was made to."""
         peer = _PEERS.get(function.partition(".")[0], "scikit-learn")
-        self._tell(function, reason, f"`{function}` falling back to {peer}: {reason}")
-        self._count(Entry(function, False, reason, self._line()), seconds)
+        self._see(function, False, reason, f"`{function}` falling back to {peer}: {reason}", seconds)
 
     def timed(self, function: str, reason: str, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The call of an original, for a reason."""
@@ -58,23 +69,21 @@ class Watch:
         finally:
             self.fell_back(function, reason, perf_counter() - start)
 
-    def _tell(self, function: str, what: str, words: str) -> None:
-        """Log it: the first time for whoever wants information, and every time for whoever debugs."""
-        if (function, what) in self._told:
-            logger.debug(words)
-        else:
-            self._told.add((function, what))
-            logger.info(words)
-
-    def _count(self, entry: Entry, seconds: float) -> None:
+    def _see(self, function: str, is_accelerated: bool, detail: str, words: str, seconds: float) -> None:
+        """Log it, the first time for information and every time for whoever debugs; and count it."""
+        if getattr(self._inside, "is_ours", False):
+            return
+        is_news = (function, detail) not in self._told
+        self._told.add((function, detail))
+        logger.log(logging.INFO if is_news else logging.DEBUG, words)
         if self._ledger is not None:
-            self._ledger.add(entry, seconds)
+            self._ledger.add(Entry(function, is_accelerated, detail, self._line()), seconds)
 
     def _line(self) -> int:
         """The line of the script that a call comes from, however deep; 0 where it is none of it."""
         if self._script is None:
             return 0
-        frame = sys._getframe(2)
+        frame = sys._getframe(3)
         while frame is not None:
             if frame.f_code.co_filename == self._script:
                 return frame.f_lineno
