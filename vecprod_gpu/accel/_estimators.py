@@ -26,7 +26,7 @@ from ._swaps import Place
 from ._watch import watch
 
 LEAST_ELEMENTS = least(1 << 20)  # of X
-LEAST_ROWS = 4  # for each column, so that co-moments are a small part of the work
+LEAST_ROWS = least(4)  # for each column, so that co-moments are a small part of the work
 
 Fit = Callable[..., Any]
 
@@ -119,7 +119,7 @@ def _unlike(X: Any) -> str:
     n, d = X.shape
     if n * d < LEAST_ELEMENTS:
         return TOO_SMALL
-    return f"fewer than {LEAST_ROWS} rows for each column" if n < LEAST_ROWS * d or n < 2 else ""
+    return "too few rows for so many columns" if n < LEAST_ROWS * d or n < 2 else ""
 
 
 def _reason_for_least_squares(estimator: Any) -> str:
@@ -127,14 +127,18 @@ def _reason_for_least_squares(estimator: Any) -> str:
 
 
 def _reason_for_ridge(estimator: Any) -> str:
-    if np.ndim(estimator.alpha) or estimator.solver not in ("auto", "cholesky"):
-        return f"alpha={estimator.alpha!r}, solver={estimator.solver!r} are not supported"
+    if np.ndim(estimator.alpha):
+        return "an alpha for each target is not supported"
+    if estimator.solver not in ("auto", "cholesky"):
+        return f"solver={estimator.solver!r} is not supported"
     return _unusual(estimator, copy_X=True, positive=False)
 
 
 def _reason_for_coordinate_descent(estimator: Any) -> str:
-    if estimator.precompute not in (True, False) or estimator.alpha == 0:
-        return "precompute is given, or alpha is 0"
+    if not isinstance(estimator.precompute, bool):
+        return "a Gram matrix is given in precompute"
+    if estimator.alpha == 0:
+        return "alpha=0 is not supported"
     return _unusual(estimator, copy_X=True, positive=False, warm_start=False, selection="cyclic")
 
 
