@@ -43,9 +43,12 @@ def profile() -> Iterator[Report]:
     {'object dtype is not supported': 1}
     >>> accel.uninstall()
     """
-    with counting() as report:
-        yield report
-    report.print()
+    report = Report()
+    try:
+        with counting() as report:
+            yield report
+    finally:
+        report.print()
 
 
 def load_ipython_extension(shell: Any) -> None:

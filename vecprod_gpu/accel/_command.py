@@ -38,13 +38,13 @@ def main(words: Sequence[str]) -> Status:
     options = parser.parse_args(own)
     if options.line_profile and (not program or program[0] in ("-m", "-c", "-")):
         parser.error("--line-profile needs a script")
+    run = partial(_programs.run, _program(program))
     try:
         install(LEVELS[min(options.v, 2)])
     except VecprodError as error:
         print(f"vecprod_gpu.accel: {error}", file=sys.stderr)
         return BAD_INPUT
     script = str(Path(program[0]).resolve()) if options.line_profile else None
-    run = partial(_programs.run, _program(program))
     return _profiled(run, script) if options.profile or script else run()
 
 
