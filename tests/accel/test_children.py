@@ -48,7 +48,9 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("how", ["subprocess", "executor", *(["fork", "forkserver"] if hasattr(os, "fork") else []), "spawn"])
+@pytest.mark.parametrize(
+    "how", ["subprocess", "executor", *(["fork", "forkserver"] if hasattr(os, "fork") else []), "spawn"]
+)
 def test_children_are_accelerated_and_counted(how, run, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     ended = run("-m", "vecprod_gpu.accel", "--profile", "script.py", how)
@@ -85,7 +87,10 @@ class TestTheLedger:
                 ledger.add(Entry("np.cross", True, "cpu"), 0.5)
         second.add(Entry("np.cross", False, "reason"), 2.0)
         total = first.total()
-        assert (total[Entry("np.cross", True, "cpu")].calls, total[Entry("np.cross", True, "cpu")].seconds) == (7, 3.5)
+        assert (
+            total[Entry("np.cross", True, "cpu")].calls,
+            total[Entry("np.cross", True, "cpu")].seconds,
+        ) == (7, 3.5)
         assert total[Entry("np.cross", False, "reason")].calls == 1
         assert second.processes() == 2
 

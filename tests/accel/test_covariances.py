@@ -69,7 +69,9 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_what_numpy_has_to_say(name, mistake, any_size):
     ours, theirs = getattr(np, name), {"cov": COV, "corrcoef": CORRCOEF}[name]
-    (result, warned), (expected, expected_warnings) = (outcome(MISTAKES[mistake], one) for one in (ours, theirs))
+    (result, warned), (expected, expected_warnings) = (
+        outcome(MISTAKES[mistake], one) for one in (ours, theirs)
+    )
     assert warned == expected_warnings
     if type(expected) is tuple:
         assert result == expected

@@ -102,9 +102,11 @@ def test_libraries_that_override_numpy_find_their_function(is_registered_first):
 
 
 def test_warnings_point_at_the_callers_line(installed):
-    with pytest.warns(DeprecationWarning, match="2-dimensional") if np.__version__ < "2.5" else pytest.raises(
-        ValueError
-    ) as given:
+    with (
+        pytest.warns(DeprecationWarning, match="2-dimensional")
+        if np.__version__ < "2.5"
+        else pytest.raises(ValueError) as given
+    ):
         np.cross(np.ones(2), np.ones(2))
     if np.__version__ < "2.5":
         assert given[0].filename == __file__

@@ -46,7 +46,9 @@ def counted(function, *args, **kwargs):
     return result, report
 
 
-@pytest.mark.parametrize(("dtype", "other"), [*zip(DTYPES, DTYPES, strict=True), ("f", "d"), ("q", "Q"), ("i", "f")])
+@pytest.mark.parametrize(
+    ("dtype", "other"), [*zip(DTYPES, DTYPES, strict=True), ("f", "d"), ("q", "Q"), ("i", "f")]
+)
 @pytest.mark.parametrize("vectors", [1, 7, 12_000])
 def test_the_bits_of_products(dtype, other, vectors, any_size, rng):
     a, b = values(rng, dtype, (vectors, 3)), values(rng, other, (vectors, 3))
@@ -216,10 +218,14 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_what_numpy_has_to_say(name, mistake, any_size):
     """Errors, warnings and the file that they point at, and results of what is not ours."""
-    theirs = {"outer": OUTER, "cross": CROSS, "linalg.outer": LINALG_OUTER, "linalg.cross": LINALG_CROSS}[name]
+    theirs = {"outer": OUTER, "cross": CROSS, "linalg.outer": LINALG_OUTER, "linalg.cross": LINALG_CROSS}[
+        name
+    ]
     ours = getattr(np.linalg if "." in name else np, name.rpartition(".")[2])
     assert ours is not theirs
-    (result, warned), (expected, expected_warnings) = (outcome(MISTAKES[mistake], one) for one in (ours, theirs))
+    (result, warned), (expected, expected_warnings) = (
+        outcome(MISTAKES[mistake], one) for one in (ours, theirs)
+    )
     assert warned == expected_warnings
     if isinstance(expected, np.ndarray):
         assert type(result) is type(expected)
@@ -233,7 +239,10 @@ def test_what_numpy_has_to_say(name, mistake, any_size):
 def test_errstate(kind, any_size):
     a = np.full((4, 3), 1e300 if kind == "over" else np.inf)
     b = np.arange(12.0).reshape(4, 3) * 1e300
-    with np.errstate(**{kind: "raise"}), pytest.raises(FloatingPointError, match="encountered in (multiply|subtract)"):
+    with (
+        np.errstate(**{kind: "raise"}),
+        pytest.raises(FloatingPointError, match="encountered in (multiply|subtract)"),
+    ):
         np.cross(a, b)
     with np.errstate(all="ignore"):
         result, report = counted(np.cross, a, b)

@@ -20,7 +20,15 @@ from ._install import install, is_installed, uninstall
 from ._profile import counting
 from ._report import Report
 
-__all__ = ["Report", "install", "is_installed", "load_ipython_extension", "profile", "uninstall"]
+__all__ = [
+    "Report",
+    "install",
+    "is_installed",
+    "load_ipython_extension",
+    "profile",
+    "uninstall",
+    "unload_ipython_extension",
+]
 
 
 @contextmanager
@@ -57,3 +65,8 @@ def load_ipython_extension(shell: Any) -> None:
 
     install()
     register(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """What ``%unload_ext vecprod_gpu.accel`` does: `uninstall`."""
+    uninstall()

@@ -6,6 +6,9 @@ from . import _log, _profile
 from ._children import Environment
 from ._imports import After
 from ._swaps import Place, of_numpy
+from ._watch import logger
+
+LEAST_SCIKIT_LEARN = 1, 9  # as `vecprod_gpu.sklearn` needs it
 
 _lock = RLock()
 _places: list[Place] = []
@@ -76,6 +79,16 @@ def is_installed() -> bool:
 
 
 def _install_estimators() -> None:
+    import sklearn
+
+    release = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
+    if release < LEAST_SCIKIT_LEARN:
+        logger.info(
+            "scikit-learn's estimators falling back to scikit-learn: ours need %d.%d or later, and this is %s",
+            *LEAST_SCIKIT_LEARN,
+            sklearn.__version__,
+        )
+        return
     from ._estimators import of_scikit_learn
 
     with _lock:

@@ -153,7 +153,9 @@ def _print_plainly(table: Table, file: TextIO) -> None:
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     print(f"\n{title}", file=file)
     for row in (names, ["-" * width for width in widths], *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(), file=file)
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(), file=file
+        )
     print(file=file)
 
 

@@ -59,7 +59,9 @@ class Watch:
         peer = _PEERS.get(function.partition(".")[0], "scikit-learn")
         self._see(function, False, reason, f"`{function}` falling back to {peer}: {reason}", seconds)
 
-    def timed(self, function: str, reason: str, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def timed(
+        self, function: str, reason: str, original: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
         """The call of an original, for a reason."""
         if not self.on:
             return original(*args, **kwargs)
