@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,14 +27,13 @@ def killed(count):
     work(count)
     os._exit(0)
 
-CHILD = "import numpy as np; three = np.array([1, 2, 3], object); np.cross(three, three); print(type(np.cross).__name__)"
+CHILD = "import numpy as np; a = np.array([1, 2, 3], object); np.cross(a, a); print(type(np.cross).__name__)"
 
 if __name__ == "__main__":
     how, = sys.argv[1:]
     seen = [work(1)]
     if how == "subprocess":
-        seen += [subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True).stdout.strip()] * 10
-        seen += [subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True).stdout.strip()] * 10
+        seen += [subprocess.check_output([sys.executable, "-c", CHILD], text=True).strip() for _ in range(2)]
     elif how == "executor":
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             seen += pool.map(work, [1, 1])
@@ -76,7 +76,7 @@ def test_profiles_nest_and_clear_up(installed):
         np.cross([1, 2, 3], [4, 5, 6])
     assert (inner.calls(accelerated=False), outer.calls(accelerated=False)) == (1, 3)
     assert "VECPROD_ACCEL_COUNTS" not in os.environ
-    assert not os.path.exists(folder)
+    assert not Path(folder).exists()
 
 
 class TestTheLedger:

@@ -219,9 +219,7 @@ import sklearn.linear_model
 assert "vecprod" not in sklearn.linear_model.Ridge.fit.__code__.co_filename
 """
     ended = run("-c", code)
-    words = (
-        "scikit-learn's estimators falling back to scikit-learn: ours need 1.9 or later, and this is 1.8.2"
-    )
+    words = "estimators falling back to scikit-learn: ours need 1.9 or later, and this is 1.8.2"
     assert ended.stderr == f"[vecprod_gpu.accel] {words}\n"
 
 

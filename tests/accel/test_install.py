@@ -12,6 +12,7 @@ import types
 import numpy as np
 import pytest
 
+from tests.accel.conftest import ROOT
 from vecprod_gpu import accel, errors
 from vecprod_gpu.accel._children import STARTUP
 
@@ -145,7 +146,8 @@ def test_importing_and_installing_bring_in_nothing(run):
     ended = run(
         "-c",
         "import sys; from vecprod_gpu import accel; accel.install();"
-        "print({n.partition('.')[0] for n in sys.modules} & {'numba', 'cupy', 'sklearn', 'scipy', 'rich', 'IPython'})",
+        "names = {name.partition('.')[0] for name in sys.modules};"
+        "print(names & {'numba', 'cupy', 'sklearn', 'scipy', 'rich', 'IPython'})",
     )
     assert ended.stdout.strip() == "set()"
 
@@ -156,7 +158,7 @@ class TestTheVariable:
     @pytest.mark.parametrize(("value", "is_on"), [("1", True), ("true", True), ("0", False), ("", False)])
     def test_switches(self, value, is_on, run):
         code = "import numpy as np; print(type(np.cross).__name__)"
-        path = os.pathsep.join([STARTUP, os.getcwd()])
+        path = os.pathsep.join([STARTUP, str(ROOT)])
         ended = run("-c", code, PYTHONPATH=path, VECPROD_ACCEL_ENABLED=value)
         assert (ended.stdout.strip() == "Swapped") == is_on
         assert not ended.stderr
@@ -173,14 +175,17 @@ class TestTheVariable:
         assert "nothing is accelerated: ImportError after the import of numpy: half of it" in ended.stderr
 
     def test_costs_nothing_without_numpy(self, run):
-        path = os.pathsep.join([STARTUP, os.getcwd()])
+        path = os.pathsep.join([STARTUP, str(ROOT)])
         code = "import sys; print({'numpy', 'vecprod_gpu'} & set(sys.modules))"
         assert run("-c", code, PYTHONPATH=path, VECPROD_ACCEL_ENABLED="1").stdout == "set()\n"
 
     def test_chains_to_the_users_own_hook(self, run, tmp_path):
         (tmp_path / "sitecustomize.py").write_text("import sys; sys.mine = __name__, __file__")
-        path = os.pathsep.join([STARTUP, str(tmp_path), os.getcwd()])
-        code = "import sys, numpy as np, sitecustomize; print(type(np.cross).__name__, sys.mine, sitecustomize.__file__)"
+        path = os.pathsep.join([STARTUP, str(tmp_path), str(ROOT)])
+        code = (
+            "import sys, numpy as np, sitecustomize;"
+            "print(type(np.cross).__name__, sys.mine, sitecustomize.__file__)"
+        )
         mine = str(tmp_path / "sitecustomize.py")
         ended = run("-c", code, PYTHONPATH=path, VECPROD_ACCEL_ENABLED="1")
         assert ended.stdout.strip() == f"Swapped {('sitecustomize', mine)} {mine}"

@@ -20,13 +20,13 @@ SUITES = {
     "scikit-learn": (
         ("sklearn.linear_model.tests.test_base", "sklearn.linear_model.tests.test_coordinate_descent"),
         "test_linear_regression and not sample_weight_consistency"  # some fail without us as well
-        " or test_lasso_toy or test_lasso_dual or test_enet_toy or test_warm_start or test_sparse_input",
+        " or test_lasso_toy or test_lasso_dual or test_enet or test_lasso_zero or test_lasso_alpha",
         ("LinearRegression.fit", "Lasso.fit", "ElasticNet.fit"),
     ),
     "ridge": (
         ("sklearn.linear_model.tests.test_ridge",),
-        "test_toy_ridge or test_ridge_individual or test_ridge_vs_lstsq or test_ridge_intercept or test_ridge_shapes"
-        " or test_sparse_design or test_raises_value_error",
+        "test_toy_ridge or test_ridge_individual or test_ridge_vs_lstsq or test_ridge_intercept"
+        " or test_ridge_shapes or test_raises_value_error",
         ("Ridge.fit",),
     ),
 }

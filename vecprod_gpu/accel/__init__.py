@@ -4,10 +4,11 @@ A program is run by ``python -m vecprod_gpu.accel program.py``; a notebook begin
 ``%load_ext vecprod_gpu.accel``; `install` does the same from Python.
 
 Taken over are `numpy.outer`, `numpy.cross`, `numpy.linalg.outer`, `numpy.linalg.cross`, `numpy.cov`,
-`numpy.corrcoef`, outer products by `numpy.einsum`, and ``fit`` of scikit-learn's ``LinearRegression``, ``Ridge``,
-``Lasso`` and ``ElasticNet``. What is not supported, or too small to gain, runs as if this package were not there;
-the log and the report of `profile` say why. Products have NumPy's bits, covariances and coefficients agree to
-rounding (those of ``Lasso`` and ``ElasticNet`` to their ``tol``), and errors and warnings are NumPy's.
+`numpy.corrcoef`, outer products by `numpy.einsum`, and ``fit`` of scikit-learn's ``LinearRegression``,
+``Ridge``, ``Lasso`` and ``ElasticNet``. What is not supported, or too small to gain, runs as if this package
+were not there; the log and the report of `profile` say why. Products have NumPy's bits, covariances and
+coefficients agree to rounding (those of ``Lasso`` and ``ElasticNet`` to their ``tol``), and errors and
+warnings are NumPy's.
 
 Names that were imported from NumPy before, as by ``from numpy import cross``, keep NumPy's function.
 """

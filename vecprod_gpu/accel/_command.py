@@ -1,4 +1,4 @@
-"""The words of ``python -m vecprod_gpu.accel``: its own options, then a program as Python itself takes one."""
+"""The words of ``python -m vecprod_gpu.accel``: its own options, then a program as Python takes one."""
 
 import argparse
 import sys

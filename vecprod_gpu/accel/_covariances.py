@@ -1,4 +1,4 @@
-"""Which calls of numpy.cov and corrcoef are ours: real numbers without weights, enough of them, all finite."""
+"""Which calls of numpy.cov and corrcoef are ours: enough real numbers, all finite, without weights."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,8 @@
 """``fit`` of scikit-learn's own linear models, by our co-moments; the classes stay as they are.
 
-Ours takes what it fits to the same solution: dense rows, more of them than columns, and parameters that leave the
-solver to the estimator. All else, and what turns out to be ill-conditioned or not to converge, is scikit-learn's.
+Ours takes what it fits to the same solution: dense rows, more of them than columns, and parameters that leave
+the solver to the estimator. All else, and what turns out to be ill-conditioned or not to converge, is
+scikit-learn's.
 """
 
 import functools

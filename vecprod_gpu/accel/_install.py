@@ -56,7 +56,7 @@ def install(log_level: str | None = None) -> None:
 
 
 def uninstall() -> None:
-    """Put the original functions back, here and for children started from now on; nothing where none are gone.
+    """Put the original functions back, here and for children that are started from now on.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def _install_estimators() -> None:
     release = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
     if release < LEAST_SCIKIT_LEARN:
         logger.info(
-            "scikit-learn's estimators falling back to scikit-learn: ours need %d.%d or later, and this is %s",
+            "estimators falling back to scikit-learn: ours need %d.%d or later, and this is %s",
             *LEAST_SCIKIT_LEARN,
             sklearn.__version__,
         )

@@ -92,7 +92,7 @@ class Ledger:
         os.truncate(handle, 16 * ENTRIES)
         self._sums = memoryview(mmap.mmap(handle, 16 * ENTRIES)).cast("d")
         os.close(handle)
-        self._names = open(Path(path).with_suffix(".names"), "a", encoding="utf-8")  # noqa: SIM115 - kept open
+        self._names = Path(path).with_suffix(".names").open("a", encoding="utf-8")
         self._places: dict[Entry, int] = {}
 
     def _open_anew(self) -> None:

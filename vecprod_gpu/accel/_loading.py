@@ -1,8 +1,8 @@
 """When compiled code is loaded: once the work seen so far would have paid for it.
 
 Importing Numba takes half a second, which a script with a handful of small products never gets back. So NumPy
-keeps the calls until it has spent about as long on them. Only operations that are bit-equal either way may wait:
-the rest is decided by shape and dtype alone.
+keeps the calls until it has spent about as long on them. Only operations that are bit-equal either way may
+wait: the rest is decided by shape and dtype alone.
 """
 
 import sys

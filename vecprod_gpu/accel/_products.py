@@ -1,4 +1,4 @@
-"""Which calls of numpy.outer, cross and einsum are ours: those whose bits, layout and warnings stay NumPy's."""
+"""Which calls of numpy.outer, cross and einsum are ours: whose bits, layout and warnings stay NumPy's."""
 
 import re
 from functools import lru_cache, partial

@@ -7,6 +7,7 @@ import runpy
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,7 @@ HERE = str(Path(__file__).parent)
 
 
 def run(program: Callable[[], Any]) -> int | str | None:
-    """Run it; the exit status that it ends with. An error's traceback begins with the program's own frames."""
+    """Run it; the exit status that it ends with. An error's traceback begins with the program's frames."""
     try:
         program()
     except SystemExit as end:
@@ -93,10 +94,8 @@ class Prompt:
     def __call__(self) -> None:
         sys.argv[:] = [""]
         sys.path[0] = ""
-        try:
+        with suppress(ImportError):
             import readline  # noqa: F401 - gives the prompt its editing
-        except ImportError:
-            pass
         code.interact(local=vars(_main_module()), exitmsg="")
 
 

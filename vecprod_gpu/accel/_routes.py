@@ -1,9 +1,9 @@
 """How a call finds its way: to ours, or to NumPy as if we were not there.
 
 A swapped function asks a *judge* whether a call is one of ours. The answer travels by NumPy's own override
-protocol (NEP 18): an object with ``__array_function__`` takes the call, and without one NumPy's implementation
-is called by C code, with no frame of ours between it and the caller. So the warnings that it gives are attributed
-to the caller's line, and a small call pays for little more than the question.
+protocol (NEP 18): an object with ``__array_function__`` takes the call, and without one NumPy's
+implementation is called by C code, with no frame of ours between it and the caller. So the warnings that it
+gives are attributed to the caller's line, and a small call pays for little more than the question.
 """
 
 from collections.abc import Callable
@@ -23,6 +23,10 @@ TOO_SMALL = "too small to gain"
 WARNS = "floating-point warnings are given by NumPy"
 IS_NOT_FINITE = "NaN or infinity in the result"
 ON_DEVICE = ("cupy", "numba-cuda")
+
+
+Question = Callable[..., tuple[Any, ...]]
+"""Of a call's arguments: who takes it by NumPy's protocol."""
 
 
 class Unsuitable(Exception):
@@ -72,7 +76,7 @@ class _Foreign:
         return watch.timed(self.function, self.reason, self.original, *args, **kwargs)
 
 
-def ask(function: str, original: Callable[..., Any], judge: Callable[..., Verdict]) -> Callable[..., Any]:
+def ask(function: str, original: Callable[..., Any], judge: Callable[..., Verdict]) -> Question:
     """The question that NumPy's protocol asks at each call: whom it is to be handed to.
 
     Parameters
@@ -106,7 +110,7 @@ def ask(function: str, original: Callable[..., Any], judge: Callable[..., Verdic
 
 
 def computed(compute: Callable[[], Any]) -> tuple[Any, str]:
-    """The result of ours, and the backend that computed it; an exception where NumPy would have given a warning."""
+    """The result of ours, and the backend that computed it; an exception where NumPy would have warned."""
     actions = {kind: "ignore" if action == "ignore" else "raise" for kind, action in np.geterr().items()}
     _dispatch.latest.backend = "cpu"  # which a small call reaches without a choice
     with np.errstate(**actions), watch.looking_away():  # type: ignore[arg-type]

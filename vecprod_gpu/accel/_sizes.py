@@ -1,4 +1,4 @@
-"""From which sizes on calls are ours; ``VECPROD_ACCEL_SIZES=any`` is for whoever wants to see all of them run."""
+"""From which sizes on calls are ours; with ``VECPROD_ACCEL_SIZES=any``, for tests of a program, from any."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What an interpreter does at its start where ``VECPROD_ACCEL_ENABLED`` asks for it; NumPy is not imported yet.
+"""What an interpreter does at its start where ``VECPROD_ACCEL_ENABLED`` asks for it, before NumPy is there.
 
 It needs the standard library alone: it is loaded by its path, and waits for whoever imports NumPy.
 """
@@ -7,6 +7,7 @@ import os
 import sys
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 ON, OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
@@ -30,7 +31,7 @@ def _install() -> None:
     accel.install()
 
 
-def _imports():  # type: ignore[no-untyped-def]
+def _imports() -> Any:
     spec = spec_from_file_location("_vecprod_gpu_imports", Path(__file__).with_name("_imports.py"))
     module = module_from_spec(spec)  # type: ignore[arg-type]
     spec.loader.exec_module(module)  # type: ignore[union-attr]

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
+from types import FrameType
 from typing import Any
 
 from ._ledger import Entry, Ledger
@@ -85,11 +86,11 @@ class Watch:
         """The line of the script that a call comes from, however deep; 0 where it is none of it."""
         if self._script is None:
             return 0
-        frame = sys._getframe(3)
+        frame: FrameType | None = sys._getframe(3)
         while frame is not None:
             if frame.f_code.co_filename == self._script:
                 return frame.f_lineno
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
         return 0
 
 
