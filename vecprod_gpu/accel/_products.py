@@ -155,6 +155,25 @@ def ask_cross(original: Any) -> Any:
     return relevant
 
 
+def ask_einsum(original: Any) -> Any:
+    """As `ask`, without its price for what is small or no outer product."""
+    ask_at_length = ask("np.einsum", original, judge_einsum)
+
+    def relevant(*operands: Any, **options: Any) -> tuple[Any, ...]:
+        if not watch.on and not options and len(operands) == 3:
+            subscripts, a, b = operands
+            if (
+                type(a) is ndarray
+                and type(b) is ndarray
+                and type(subscripts) is str
+                and (a.size * b.size < SURELY_SMALL or not is_outer_product(subscripts))
+            ):
+                return ()
+        return ask_at_length(*operands, **options)
+
+    return relevant
+
+
 def _batched_outer(a: Any, b: Any) -> Any:
     """Where no product is zero; of those the sign depends on the loop that `numpy.einsum` takes."""
     if a.dtype.kind == "f":

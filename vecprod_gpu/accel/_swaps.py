@@ -86,7 +86,7 @@ def of_numpy() -> list[Place]:
     return [
         _place(np, "outer", _products.ask_outer),
         _place(np, "cross", _products.ask_cross),
-        _place(np, "einsum", _asking("np.einsum", _products.judge_einsum)),
+        _place(np, "einsum", _products.ask_einsum),
         _place(np, "cov", _asking("np.cov", _covariances.judge_cov)),
         _place(np, "corrcoef", _asking("np.corrcoef", _covariances.judge_corrcoef)),
         _place(np.linalg, "outer", _asking("np.linalg.outer", _products.judge_linalg_outer)),
