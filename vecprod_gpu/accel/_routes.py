@@ -113,8 +113,8 @@ def computed(compute: Callable[[], Any]) -> tuple[Any, str]:
     """The result of ours, and the backend that computed it; an exception where NumPy would have warned."""
     actions = {kind: "ignore" if action == "ignore" else "raise" for kind, action in np.geterr().items()}
     _dispatch.latest.backend = "cpu"  # which a small call reaches without a choice
-    with np.errstate(**actions), watch.looking_away():  # type: ignore[arg-type]
-        result = compute()
+    with np.errstate(**actions):  # type: ignore[arg-type]
+        result = watch.unseen(compute)
     backend = _dispatch.latest.backend
     if backend in ON_DEVICE and type(result) is ndarray and result.dtype.kind == "f":
         require_finite(result)  # a GPU warns of nothing

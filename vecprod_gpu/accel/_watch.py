@@ -3,8 +3,7 @@
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import perf_counter
 from types import FrameType
 from typing import Any
@@ -41,13 +40,14 @@ class Watch:
         """Look again whether the log's level, or a ledger, wants to know of calls."""
         self.on = self._ledger is not None or logger.isEnabledFor(logging.INFO)
 
-    @contextmanager
-    def looking_away(self) -> Iterator[None]:
-        """While ours computes: calls of NumPy's functions in there are none of the program's."""
+    def unseen(self, compute: Callable[[], Any]) -> Any:
+        """What ours computes: calls of NumPy's functions in there are none of the program's."""
+        if not self.on:
+            return compute()
         before = getattr(self._inside, "is_ours", False)
         self._inside.is_ours = True
         try:
-            yield
+            return compute()
         finally:
             self._inside.is_ours = before
 
