@@ -27,7 +27,7 @@ from ._swaps import Place
 from ._watch import watch
 
 LEAST_ELEMENTS = least(1 << 20)  # of X
-LEAST_ROWS = least(4)  # for each column, so that co-moments are a small part of the work
+LEAST_ROWS = 4  # for each column, so that co-moments are a small part of the work
 
 Fit = Callable[..., Any]
 
