@@ -65,6 +65,20 @@ def test_the_jobs_run(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == made
 
 
+def test_a_program_runs_without_a_change_of_code(tmp_path):
+    (commands,) = blocks("bash", section("Zero code change"))
+    scripts = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    environment.pop("VECPROD_BACKEND", None)
+    finished = subprocess.run(
+        ["bash", "-euc", commands], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == "(1000000, 3) [-3  6 -3]\n"
+    assert re.search(r"np\.cross +cpu +[1-9]", finished.stderr), finished.stderr
+    assert "list is no NumPy array" in finished.stderr
+
+
 def test_the_checks_run_the_tests_as_the_readme_does():
     assert re.search(r"^python -m pytest$", (ROOT / "ci" / "check.sh").read_text(), flags=re.MULTILINE)
 

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,6 +77,15 @@ mode: ContextVar[Mode | None] = ContextVar("vecprod_gpu.mode", default=_AT_START
 
 _fallbacks: Counter[tuple[str, str]] = Counter()
 _forked = False
+
+
+class _Latest(threading.local):
+    """The backend of the latest choice of each thread, for who tells of calls that chose for themselves."""
+
+    backend = ""
+
+
+latest = _Latest()
 
 
 @cache
@@ -221,6 +231,7 @@ def choose(operation: str, kind: Kind, dtype: np.dtype[Any], work: _costs.Work) 
         raise _Explained(choice)
     if choice.fell_back:
         _fallbacks[operation, asked.backend or ""] += 1
+    latest.backend = choice.backend
     return choice
 
 

@@ -107,9 +107,15 @@ class Minimum:
     tolerance: Host
     sweeps: Sweeps
 
+    @property
+    def is_short(self) -> Host:
+        """Of which models ``(P, m)`` the sweeps were too few."""
+        short: Host = (self.n_iter >= self.sweeps.most) & (self.gap > self.tolerance)
+        return short
+
     def warn(self) -> None:
         """Warn of the model that is farthest from its minimum, if any had too few sweeps."""
-        is_short = (self.n_iter >= self.sweeps.most) & (self.gap > self.tolerance)
+        is_short = self.is_short
         if is_short.any():
             worst = np.unravel_index(np.argmax(np.where(is_short, self.gap, -np.inf)), self.gap.shape)
             warnings.warn(

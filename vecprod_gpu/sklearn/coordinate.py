@@ -10,7 +10,7 @@ from sklearn import linear_model
 from ..errors import NotFiniteError
 from ._base import OnDevices, checking_parameters
 from ._observations import Observations, Validated, coefficients_of, set_coefficients
-from ._sweeps import Sweeps
+from ._sweeps import Minimum, Sweeps
 
 Host = np.ndarray[Any, Any]
 
@@ -118,11 +118,16 @@ def set_minimum(
     estimator: Any, observations: Observations, sweeps: Sweeps, l1: Host, l2: Host, start: Host | None = None
 ) -> None:
     """Fit with penalties ``(k,)`` for k targets, and set all that an estimator tells of it."""
-    inputs, quadratic = observations.inputs, observations.quadratic
-    found = sweeps.minimise(quadratic, l1, l2, start)
+    found = sweeps.minimise(observations.quadratic, l1, l2, start)
     if not np.isfinite(found.coef).all():
         raise ValueError(NOT_FINITE)
     found.warn()
+    set_found(estimator, observations, found)
+
+
+def set_found(estimator: Any, observations: Observations, found: Minimum) -> None:
+    """Set all that an estimator tells of a minimum."""
+    inputs, quadratic = observations.inputs, observations.quadratic
     is_single = observations.targets == 1
     estimator.n_iter_ = int(found.n_iter[0, 0]) if is_single else found.n_iter[0].tolist()
     estimator.dual_gap_ = inputs.send(found.gap[0, 0] if is_single else found.gap[0])
