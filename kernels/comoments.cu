@@ -63,11 +63,10 @@
 //   cuBLAS, which does not centre                                .15        .28        .21        .40
 //   the fifth without its products                               .87 / .86  .79 / .75  .81 / .77  .60 / .54
 //   the fifth without all but the first copies, in ms            0.43       0.55       0.74       1.44
+//   this kernel, by bench/results/h100                           .91 / .86  .83 / .69  .80 / .66  .50 / .42
 // Wide tiles gain by the rows of a stage alone: their times fit 0.86 ms + 72 ms / rows.  Two stages in 64 KB, one of
-// them on its way, have as many rows as three in 96 KB, which is more than some GPUs grant a block: taken for that
-// reason, and not timed yet.
-// In all of these a chunk was centred and stored before the next was loaded, 22 instructions each; two at once are
-// not timed yet.
+// them on its way, have as many rows as three in 96 KB, which is more than some GPUs grant a block.  In all but the
+// last a chunk was centred and stored before the next was loaded, 22 instructions each; now two are at once.
 // float64, 32 columns: 0.53 by buffers, 0.65 out of the ring, 0.59 without corners below the diagonal.  float16 is
 // summed at 0.20 at 64 columns by any of them: it multiplies what it converted.
 // The rows of Chan's formula added by one group alone, whose sums then grow far beyond their own share: 96 roundings

@@ -19,8 +19,8 @@
 // Bank conflicts: a strip of EDGE numbers is 16 bytes, where a number has 4 or more, and rows lie an odd number of
 // strips apart, so that the threads of an entry, each on its own row, meet in no bank.
 //
-// Tried on an H100, 100,000 problems of 32 rows of 4 + 1 columns of double, whose 128 MB are read in 43 µs, and these
-// kernels need 95: the kernel of large problems, 5,200 µs, a block for each; columns staged in registers, which needs
+// Tried on an H100, 100,000 problems of 32 rows of 4 + 1 columns of double, whose 128 MB are read in 43 µs, and a
+// kernel like this one, of 64 registers, needs 95: the kernel of large problems, 5,200 µs, a block for each; columns staged in registers, which needs
 // the shape when it is compiled, 66 µs; one thread an entry, 117 µs; means subtracted as products are formed, which
 // keeps what was copied, 134 µs; ordinary loads in place of copy_async, the same; four rows at once, which spills on
 // some GPUs, no faster than two.  Blocks of 8, 12 and 24 KB took 190 to 102 µs where 16 KB took 95, but problems of

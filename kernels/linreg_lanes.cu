@@ -19,11 +19,13 @@
 //   four blocks to a multiprocessor, 64 registers; two, 128       0.93 and 0.98 at d = 4096; two are kept
 //   rings of 2, 3 and 4 stages                                    within 0.02
 //   selecting what a lane keeps and gives, not an order of slots  8 models of d = 64 took 1.27 times one, then 1.06
-//   targets in registers, loaded a tile ahead                     that 1.06; through the ring 8 models take 1.32
+//   targets in registers, loaded a tile ahead                     that 1.06, and registers spilt
+//   targets through the ring, copied by each lane                 8 models took 1.32 times one
+//   targets through the ring, copied once for a warp              1.04
 //   the same swizzle of the ring for 2 and 4 lanes                0.87 at d = 8, without it 0.96
 //   numbers of ragged rows by divisions, a counter, and by lanes  0.42, 0.52 and 0.95 for misaligned rows of d = 64
 //   evict-first loads, 256-byte prefetches into L2                no gain
-// To try: targets of several models in registers again; bulk copies; clusters for rows beyond a block.
+// To try: bulk copies; clusters for rows beyond a block.
 
 constexpr int MOST_RING_BYTES = 61440;  // with what else there is, within 64 KB
 constexpr int BLOCKS_AT_ONCE = 2;       // on a multiprocessor, at least

@@ -19,6 +19,10 @@
 // numbered along the surface; z once, and four more times out of the cache.  vertex_normals reads faces
 // through order, and a few elements of both for the search.
 //
+// Ideas tried, on an H100; microseconds of the kernel for 20,000,000 faces: all vectors scaled 302, those of middling
+// size as they are 290, no division by the number of faces in the first problem 281; blocks of 64 to 512 threads within
+// 5.  A call takes 488: it tells the host whether an index is out of range.
+//
 // To try on a GPU: where each vertex's corners begin, from one pass, in place of the search; a face
 // normal's three stores as one through shared memory; two rows of z a thread.
 
