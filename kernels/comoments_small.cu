@@ -20,11 +20,12 @@
 // strips apart, so that the threads of an entry, each on its own row, meet in no bank.
 //
 // Tried on an H100, 100,000 problems of 32 rows of 4 + 1 columns of double, whose 128 MB are read in 43 µs, and a
-// kernel like this one, of 64 registers, needs 95: the kernel of large problems, 5,200 µs, a block for each; columns staged in registers, which needs
-// the shape when it is compiled, 66 µs; one thread an entry, 117 µs; means subtracted as products are formed, which
-// keeps what was copied, 134 µs; ordinary loads in place of copy_async, the same; four rows at once, which spills on
-// some GPUs, no faster than two.  Blocks of 8, 12 and 24 KB took 190 to 102 µs where 16 KB took 95, but problems of
-// more than 2 KB are faster by 25 % in blocks of 32 KB, two of which would otherwise have more threads than rows.
+// kernel like this one, of 64 registers, needs 95: the kernel of large problems, 5,200 µs, a block for each; columns
+// staged in registers, which needs the shape when it is compiled, 66 µs; one thread an entry, 117 µs; means subtracted
+// as products are formed, which keeps what was copied, 134 µs; ordinary loads in place of copy_async, the same; four
+// rows at once, which spills on some GPUs, no faster than two.  Blocks of 8, 12 and 24 KB took 190 to 102 µs where 16
+// KB took 95, but problems of more than 2 KB are faster by 25 % in blocks of 32 KB, two of which would otherwise have
+// more threads than rows.
 
 constexpr int EDGE = 16 / sizeof(acc_t) > 4 ? 4 : 16 / sizeof(acc_t);
 constexpr int THREADS = 128;  // at most
