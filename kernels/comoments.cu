@@ -63,15 +63,21 @@
 //   cuBLAS, which does not centre                                .15        .28        .21        .40
 //   the fifth without its products                               .87 / .86  .79 / .75  .81 / .77  .60 / .54
 //   the fifth without all but the first copies, in ms            0.43       0.55       0.74       1.44
-//   this kernel, by bench/results/h100                           .91 / .86  .83 / .69  .80 / .66  .50 / .42
+//   ... and chunks centred two at a time, 2 blocks of 64 KB
+//   and 1 stage on its way where there are more columns          .91 / .83  .81 / .67  .79 / .65  .49 / .41
+//   ... 1 stage on its way for all                               .92 / .87  .82 / .70  .80 / .67
+//   ... 528 blocks in all, not 1,584                             .91 / .88  .84 / .72  .81 / .67  .50 / .43
+//   ... stages of neighbouring blocks side by side in X          .89 / .86  .80 / .66  .79 / .65  .50 / .43
+//   ... centred as strips are loaded, 3 blocks of 64 KB          .90 / .83  .80 / .65  .76 / .53  .46 / .35
+//   ... 512 rows a thread before a flush, not 256                                                 .52 / .44
 // Wide tiles gain by the rows of a stage alone: their times fit 0.86 ms + 72 ms / rows.  Two stages in 64 KB, one of
-// them on its way, have as many rows as three in 96 KB, which is more than some GPUs grant a block.  In all but the
-// last a chunk was centred and stored before the next was loaded, 22 instructions each; now two are at once.
+// them on its way, have as many rows as three in 96 KB, which is more than some GPUs grant a block.  One
+// stage on its way and 528 blocks are both taken; they have been timed each by itself.
 // float64, 32 columns: 0.53 by buffers, 0.65 out of the ring, 0.59 without corners below the diagonal.  float16 is
 // summed at 0.20 at 64 columns by any of them: it multiplies what it converted.
 // The rows of Chan's formula added by one group alone, whose sums then grow far beyond their own share: 96 roundings
 // lost where 7 are.  Sums of columns kept in double by each thread: 32 bytes of registers spilt.
-// To try: a kernel of its own for many small problems; tiles of 128 columns for wide matrices; double tensor cores.
+// To try: 512 rows a thread before a flush for wide tiles; tiles of 128 columns; double tensor cores.
 
 constexpr int FINISH_LANES = 64;
 constexpr int FINISH_AT_ONCE = 4;  // blocks of rows that a lane asks for before it needs the first

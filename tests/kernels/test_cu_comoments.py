@@ -365,7 +365,7 @@ def test_geometry_bounds_blocks():
                     threads = moments.tile_constants(p, q, is_joint, stored, summed)["THREADS"]
                     cut = moments.moment_geometry(n, p, q, is_joint, stored.itemsize, summed, threads)
                     assert (cut.blocks_per_problem - 1) * cut.rows_per_block < n
-                    assert (cut.blocks_per_problem - 1) * cut.tiles < moments.MOST_BLOCKS
+                    assert (cut.blocks_per_problem - 1) * cut.tiles < moments.MOST_BLOCKS_BY_THREES
 
 
 def test_partial_sums_are_small_where_rows_are_many():

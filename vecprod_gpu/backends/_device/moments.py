@@ -23,8 +23,11 @@ NARROW_COLUMNS = 32
 FINISH_LANES = 64
 """Threads that share an entry of the matrix when the blocks of rows are merged."""
 
-MOST_BLOCKS = 1584
-"""Blocks of threads for a problem of many rows: whole waves of 2, 3 or 4 on each of 132 multiprocessors."""
+MOST_BLOCKS = 528
+"""Blocks of threads for a problem of many rows: 1, 2 or 4 whole waves on each of 132 multiprocessors, ..."""
+
+MOST_BLOCKS_BY_THREES = 792
+"""... or of 3, where half precision is summed in single."""
 
 PARTIALS_SHARE = 64
 """A block of rows aims at this many times the bytes of its partial sums, ..."""
@@ -35,8 +38,8 @@ ROWS_ENOUGH = 4096
 BLOCK_BYTES = 65536
 """Bytes of rows that a block has in any case, so that its beginning and its end weigh little."""
 
-BLOCKS_TO_FILL = 792
-"""Half as many blocks still fill the GPU in whole waves; then a block may have fewer rows, ..."""
+FILLING_SHARE = 2
+"""That part of the most blocks still fills the GPU; then a block may have fewer rows, ..."""
 
 FEWEST_ROWS = 256
 """... but not fewer than these."""
@@ -162,14 +165,16 @@ def moment_geometry(
     --------
     >>> cut = moment_geometry(100_000_000, 32, 0, True, 4, np.dtype(np.float32), 128)
     >>> cut.tiles, cut.rows_per_block, cut.blocks_per_problem
-    (1, 63136, 1584)
+    (1, 189408, 528)
     """
     left, right = (p + q, p + q) if is_joint else (p, q)
     _, left_tiles = tile_width(left, sum_dtype, threads)
     _, right_tiles = tile_width(right, sum_dtype, threads)
     tiles = left_tiles * (left_tiles + 1) // 2 if is_joint else left_tiles * right_tiles
     summed = left * (left + 1) // 2 if is_joint else left * right
-    rows = _rows_of_a_block(n, tiles, (p + q) * stored_itemsize, summed * wide_dtype(sum_dtype).itemsize)
+    most_blocks = MOST_BLOCKS_BY_THREES if _widens_half(stored_itemsize, sum_dtype) else MOST_BLOCKS
+    partials_bytes = summed * wide_dtype(sum_dtype).itemsize
+    rows = _rows_of_a_block(n * tiles, most_blocks, (p + q) * stored_itemsize, partials_bytes)
     rows_per_block = -(-min(rows, n) // ROWS_OF_A_WARP) * ROWS_OF_A_WARP
     return MomentGeometry(
         tiles,
@@ -180,12 +185,12 @@ def moment_geometry(
     )
 
 
-def _rows_of_a_block(n: int, tiles: int, row_bytes: int, partials_bytes: int) -> int:
+def _rows_of_a_block(rows: int, most_blocks: int, row_bytes: int, partials_bytes: int) -> int:
     """Rows that are worth a set of partial sums, but fewer where blocks would not fill a GPU."""
-    rows_for_few_blocks = -(-n * tiles // MOST_BLOCKS)
+    rows_for_few_blocks = -(-rows // most_blocks)
     rows_for_small_partials = min(PARTIALS_SHARE * partials_bytes // row_bytes, ROWS_ENOUGH)
     rows_worth_a_block = max(rows_for_small_partials, BLOCK_BYTES // row_bytes)
-    rows_to_fill = max(FEWEST_ROWS, -(-n * tiles // BLOCKS_TO_FILL))
+    rows_to_fill = max(FEWEST_ROWS, -(-rows * FILLING_SHARE // most_blocks))
     return max(rows_for_few_blocks, min(rows_worth_a_block, rows_to_fill), 1)
 
 
@@ -228,14 +233,18 @@ def tile_constants(
     [128, 256]
     """
     widest = p + q if is_joint else max(p, q)
-    growth = sum_dtype.itemsize // stored_dtype.itemsize
     if edge(sum_dtype) != 8:
+        growth = sum_dtype.itemsize // stored_dtype.itemsize
         return _constants(THREADS, 1 if growth > 2 else 2, stages=2, slots=4, shared_bytes=49152)
-    if growth > 1:
+    if _widens_half(stored_dtype.itemsize, sum_dtype):
         return _constants(THREADS // 2, 3, stages=2, slots=4, shared_bytes=49152)
     if widest <= NARROW_COLUMNS:
-        return _constants(THREADS // 2, 4, stages=2, slots=8, shared_bytes=49152)
+        return _constants(THREADS // 2, 4, stages=1, slots=8, shared_bytes=49152)
     return _constants(THREADS, 2, stages=1, slots=8, shared_bytes=MOST_SHARED_BYTES)
+
+
+def _widens_half(stored_itemsize: int, sum_dtype: np.dtype[Any]) -> bool:
+    return edge(sum_dtype) == 8 and stored_itemsize < sum_dtype.itemsize
 
 
 @cache
