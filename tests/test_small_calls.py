@@ -31,25 +31,18 @@ def _complete(cupy, monkeypatch):
         def __init__(self, array):
             self.value = array[()]
 
-    def kernel(raw):
-        def launch(grid, block, args, shared_bytes):
-            raw(grid, block, [getattr(arg, "value", arg) for arg in args], shared_mem=shared_bytes)
+    turn, bare = threading.Lock(), cupy.RawKernel.kernel
 
-        return launch
-
-    turn, call = threading.Lock(), cupy.RawKernel.__call__
-
-    def one_at_a_time(*args, **how):
+    def kernel(self, grid, block, args, *rest, **how):
         with turn:
-            call(*args, **how)
+            bare(self, grid, block, [getattr(arg, "value", arg) for arg in args], *rest, **how)
 
-    monkeypatch.setattr(cupy.RawKernel, "__call__", one_at_a_time)
     memory = property(lambda array: types.SimpleNamespace(ptr=array.ctypes.data, device_id=0))
     monkeypatch.setattr(cupy.ndarray, "data", memory)
     monkeypatch.setattr(
         cupy.ndarray, "_c_contiguous", property(lambda array: array.flags.c_contiguous), raising=False
     )
-    monkeypatch.setattr(cupy.RawKernel, "kernel", property(kernel), raising=False)
+    monkeypatch.setattr(cupy.RawKernel, "kernel", kernel)
     module = types.SimpleNamespace(CNumpyArray=Boxed)
     monkeypatch.setitem(sys.modules, "cupy.cuda.function", module)
 
