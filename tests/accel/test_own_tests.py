@@ -36,7 +36,7 @@ SUITES = {
 def test_they_pass(suite, run):
     modules, chosen, functions = SUITES[suite]
     words = (*OPTIONS, "addopts=", "-q", "--pyargs", *modules, "-k", chosen)
-    ended = run(*words, VECPROD_ACCEL_SIZES="any", COLUMNS="150")
+    ended = run(*words, VECPROD_ACCEL_SIZES="any", COLUMNS="150", PYTEST_ADDOPTS="")
     assert re.search(r"^\d+ passed", ended.stdout, flags=re.MULTILINE), ended.stdout[-3000:]
     for function in functions:
         assert re.search(rf"^ *{re.escape(function)} +cpu +[1-9]", ended.stderr, flags=re.MULTILINE), function
