@@ -40,7 +40,11 @@
 //   this kernel, with penalties, weights and losses, by bench/results/h100          3.0 us, and 0.94 for 256 x 8
 // To try: clusters, whose blocks send through distributed shared memory.
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
+constexpr int TILES_AT_ONCE = 1;  // others spill a few registers (NVRTC 13.5)
+#else
 constexpr int TILES_AT_ONCE = 3;
+#endif
 
 // ---- Shared memory ----------------------------------------------------------------------------
 
