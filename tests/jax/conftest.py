@@ -8,7 +8,7 @@ import pytest
 # On a machine with a GPU each worker's JAX would keep most of its memory from all others.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-collect_ignore_glob = [] if find_spec("jax") else ["test_*.py"]
+collect_ignore_glob = [] if find_spec("jax") else ["*.py"]
 
 
 @pytest.fixture(autouse=True)
