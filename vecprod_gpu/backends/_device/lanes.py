@@ -102,13 +102,13 @@ def _lane_shapes(d: int, k: int, chunk: int) -> Iterator[tuple[int, int, int]]:
 def registers(
     models: int, lanes: int, lane_chunks: int, stored_itemsize: int, sum_itemsize: int, is_centred: bool
 ) -> int:
-    """Registers for a thread's numbers: coefficients and sums, offsets, rows, dot products, targets.
+    """Registers for a thread's numbers: coefficients and sums, offsets, rows, dot products, totals.
 
     An estimate: of what `MOST_REGISTERS` lets through NVRTC 13 spills a few, where numbers are widened most.
     """
     columns = lane_chunks * CHUNK_BYTES // stored_itemsize
     rows_at_once = min(rows_of_a_group(lane_chunks), MOST_VALUES // models)
-    values = rows_at_once * models + 2 * owned_values(models, lanes, lane_chunks)  # targets have addresses
+    values = rows_at_once * models + 2 * owned_values(models, lanes, lane_chunks)
     return (columns * (2 * models + is_centred + rows_at_once) + values) * sum_itemsize // 4
 
 
