@@ -17,6 +17,7 @@ SMALL_BYTES = 1 << 16
 
 _REAL = frozenset(map(np.dtype, "bBhHiIlLqQfd"))
 _SAME_BITS = {"batched_outer": _REAL, "cross": _REAL}
+_ON_NUMBA = f"{__package__}.backends.cpu"
 _answered = 0
 
 
@@ -26,7 +27,7 @@ def is_early(operation: str, dtype: np.dtype[np.generic], work: Work) -> bool:
         work.bytes <= SMALL_BYTES
         and dtype in _SAME_BITS.get(operation, ())
         and _answered < FEW
-        and f"{__package__}.backends.cpu" not in sys.modules
+        and _ON_NUMBA not in sys.modules
     )
 
 
