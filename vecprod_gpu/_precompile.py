@@ -157,6 +157,7 @@ def _outer(dtype: DType) -> None:
 
 def _cross(dtype: DType) -> None:
     vectors = _numbers((STREAMED_VECTORS, 3), dtype)
+    vp.cross(vectors[:4], vectors[0])
     vp.cross(vectors[:4], vectors[4:8])
     vp.cross(vectors, vectors)
 

@@ -14,7 +14,7 @@ from ._destination import Destination
 from ._layout import size, without_axis
 from ._libraries import call, library_of, takes_any_library
 from .backends._device.recordings import recordings_of
-from .backends._small import SMALL_ELEMENTS, small_cross, small_outer
+from .backends._small import SMALL_CROSS_BYTES, SMALL_ELEMENTS, small_cross, small_cross_rows, small_outer
 from .errors import ArgumentError, DTypeError, ShapeError
 
 # Compared by identity in the short way through a small call, where an array must not be compared at all.
@@ -210,9 +210,9 @@ def cross(
         and axisa is _LAST
         and axisb is _LAST
         and axisc is _LAST
-        and (ufunc := small_cross.get(dtype := a.dtype)) is not None
+        and (ufunc := (small_cross_rows if a.ndim > 1 else small_cross).get(dtype := a.dtype)) is not None
         and b.dtype is dtype
-        and a.size <= SMALL_ELEMENTS
+        and a.nbytes <= SMALL_CROSS_BYTES
         and current_mode() is None
     ):
         try:

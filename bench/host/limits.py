@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vecprod_gpu.backends._numba import compiled
-from vecprod_gpu.backends._streaming import publish, stream_scaled_row
+from vecprod_gpu.backends._streaming import publish, stream_scaled_row, write_scaled_row
 from vecprod_gpu.backends._threads import for_each_block
 
 from ..peers import load
@@ -21,7 +21,7 @@ STREAMED = 1024  # elements of a row that is written past the cache; less than o
 
 
 def fill(shape: tuple[int, ...]) -> list[Runner]:
-    """Write an array of float32: by ordinary stores, past the cache, and by torch."""
+    """Write an array of float32: by ordinary stores, asked for ahead or not, past the cache, and by torch."""
     out = np.empty(shape, np.float32).reshape(-1)
     width = min(STREAMED, out.size)
     rows = out[: out.size - out.size % width].reshape(-1, width)
@@ -29,12 +29,16 @@ def fill(shape: tuple[int, ...]) -> list[Runner]:
     block = max(1, BLOCK // width)
 
     def stream(start: int, stop: int) -> None:
-        _stream_rows(rows[start:stop], ones)
+        _stream_rows(rows[np.newaxis, start:stop], ones[np.newaxis])
         publish()
+
+    def write_ahead(start: int, stop: int) -> None:
+        _write_rows(rows[np.newaxis, start:stop], ones[np.newaxis])
 
     runners = [
         _limit("fill", lambda: for_each_block(lambda i, j: out[i:j].fill(1), out.size, BLOCK)),
         _limit("streamed fill", lambda: for_each_block(stream, len(rows), block)),
+        _limit("fill, asked ahead", lambda: for_each_block(write_ahead, len(rows), block)),
     ]
     torch, _ = load("torch")
     if torch is not None:
@@ -100,5 +104,11 @@ def _sum(values: Array) -> Any:
 
 @compiled()
 def _stream_rows(rows: Array, values: Array) -> None:
-    for i in range(rows.shape[0]):
-        stream_scaled_row(rows, i, values.dtype.type(1), values)
+    for i in range(rows.shape[1]):
+        stream_scaled_row(rows, 0, i, values.dtype.type(1), values)
+
+
+@compiled()
+def _write_rows(rows: Array, values: Array) -> None:
+    for i in range(rows.shape[1]):
+        write_scaled_row(rows, 0, i, values.dtype.type(1), values)

@@ -21,9 +21,9 @@ def cross(peers: Peers, count: int, given_out: bool = False) -> Entry:
 
 
 def cross_strided(peers: Peers, count: int) -> Entry:
-    """Three of four columns, crossed with every other row."""
+    """Three of four columns, crossed with every other row; the limit moves all lines that these lie on."""
     arrays = _vectors((count, 4), (2 * count, 3))
-    limit = limits.triad(*np.ones((2, count, 3), np.float32))
+    limit = limits.triad(*np.ones((2, (4 + 6 + 3) * count // 3), np.float32))
     return _crosses(peers, arrays, lambda a, b: (a[:, :3], b[::2]), True, limit)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-SMALL_ELEMENTS = (
-    1 << 15
-)  # of an input to cross, of an outer product; below it a second thread costs more than it brings
+# Up to here a second thread costs more than it brings.
+SMALL_ELEMENTS = 1 << 15  # of an outer product
+SMALL_CROSS_BYTES = 1 << 21  # of cross products of rows
 
 small_outer: dict[np.dtype[Any], np.ufunc] = {}
 small_cross: dict[np.dtype[Any], np.ufunc] = {}
+small_cross_rows: dict[np.dtype[Any], np.ufunc] = {}

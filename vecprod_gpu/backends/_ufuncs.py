@@ -12,12 +12,22 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.extending import register_jitable
 
 from ._numba import cached
-from ._small import small_cross, small_outer
-from ._streaming import stream_cross, stream_scaled_row
+from ._small import small_cross, small_cross_rows, small_outer
+from ._streaming import (
+    ask_ahead,
+    stream_packed_cross,
+    stream_scaled_row,
+    stream_short_rows,
+    write_packed_cross,
+    write_scaled_row,
+    write_short_rows,
+)
 
 Ufunc = np.ufunc
+ROWS = "(n,d),(n,d)->(n,d)"
 
 
 @cache
@@ -35,13 +45,30 @@ def cross_ufunc(dtype: np.dtype[Any]) -> Ufunc:
 
 
 @cache
-def streamed_cross_ufunc(dtype: np.dtype[Any]) -> Ufunc:
-    """``(n),(n)->(n)``: as `cross_ufunc` for packed vectors of real dtypes; see `stream_cross`."""
+def cross_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
+    """``(n,3),(n,3)->(n,3)``: as `cross_ufunc` for many vectors at once, soonest for those without gaps.
 
-    def cross(a: Any, b: Any, out: Any) -> None:
-        stream_cross(out, a, b)
+    Past the cache, where real numbers alone go, none has gaps, and out starts on 16 bytes.
+    """
+    if past_cache:
 
-    return build(cross, dtype, "(n),(n)->(n)", (1, 1, 1))
+        def cross(a: Any, b: Any, out: Any) -> None:
+            _cross_rows(a, b, out, stream_packed_cross(out, a, b))
+
+        return build(cross, dtype, ROWS, (2, 2, 2))
+
+    if dtype.kind == "c":  # which no vector of the machine holds
+
+        def cross(a: Any, b: Any, out: Any) -> None:
+            _cross_rows(a, b, out, 0)
+
+    else:
+
+        def cross(a: Any, b: Any, out: Any) -> None:
+            packed = _is_packed(a) and _is_packed(b) and _is_packed(out)
+            _cross_rows(a, b, out, write_packed_cross(out, a, b) if packed else 0)
+
+    return small_cross_rows.setdefault(dtype, build(cross, dtype, ROWS, (2, 2, 2)))
 
 
 @cache
@@ -58,14 +85,61 @@ def outer_ufunc(dtype: np.dtype[Any]) -> Ufunc:
 
 
 @cache
-def streamed_outer_ufunc(dtype: np.dtype[Any]) -> Ufunc:
-    """As `outer_ufunc`, past the cache: for real dtypes, contiguous b, and rows of out on 16 bytes."""
+def outer_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
+    """``(k,m),(k,n)->(k,m,n)``: as `outer_ufunc` for many pairs at once, of real dtypes.
 
-    def outer(a: Any, b: Any, out: Any) -> None:
-        for i in range(a.shape[0]):
-            stream_scaled_row(out, i, a[i], b)
+    The columns of b and of out lie side by side.  Past the cache, the rows of out start on 16 bytes and
+    span a multiple of them.
+    """
+    if past_cache:
 
-    return build(outer, dtype, "(m),(n)->(m,n)", (1, 1, 2))
+        def outer(a: Any, b: Any, out: Any) -> None:
+            for k in range(a.shape[0]):
+                if not stream_short_rows(out, k, a, b):
+                    for i in range(a.shape[1]):
+                        stream_scaled_row(out, k, i, a[k, i], b)
+
+    else:
+
+        def outer(a: Any, b: Any, out: Any) -> None:
+            if a.shape[1] == 3 and b.shape[1] == 3:
+                _outer_of_triples(a, b, out)
+                return
+            for k in range(a.shape[0]):
+                if not write_short_rows(out, k, a, b):
+                    for i in range(a.shape[1]):
+                        write_scaled_row(out, k, i, a[k, i], b)
+
+    return build(outer, dtype, "(k,m),(k,n)->(k,m,n)", (2, 2, 3))
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _cross_rows(a: Any, b: Any, out: Any, first: int) -> None:
+    """Cross products of the rows from `first` on."""
+    for i in range(first, out.shape[0]):
+        a0, a1, a2 = a[i, 0], a[i, 1], a[i, 2]
+        b0, b1, b2 = b[i, 0], b[i, 1], b[i, 2]
+        out[i, 0] = a1 * b2 - a2 * b1
+        out[i, 1] = a2 * b0 - a0 * b2
+        out[i, 2] = a0 * b1 - a1 * b0
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _is_packed(rows: Any) -> bool:
+    """Whether an array of two axes has no gaps."""
+    return rows.strides[1] == rows.itemsize and rows.strides[0] == rows.shape[1] * rows.itemsize  # type: ignore[no-any-return]
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _outer_of_triples(a: Any, b: Any, out: Any) -> None:
+    """Nine products a pair: rows of three are too short for a loop of their own."""
+    for k in range(a.shape[0]):
+        ask_ahead(out, k)
+        a0, a1, a2 = a[k, 0], a[k, 1], a[k, 2]
+        b0, b1, b2 = b[k, 0], b[k, 1], b[k, 2]
+        out[k, 0, 0], out[k, 0, 1], out[k, 0, 2] = a0 * b0, a0 * b1, a0 * b2
+        out[k, 1, 0], out[k, 1, 1], out[k, 1, 2] = a1 * b0, a1 * b1, a1 * b2
+        out[k, 2, 0], out[k, 2, 1], out[k, 2, 2] = a2 * b0, a2 * b1, a2 * b2
 
 
 def build(function: Callable[..., None], dtype: np.dtype[Any], layout: str, ranks: tuple[int, ...]) -> Ufunc:

@@ -13,6 +13,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ._llvm import address_of, load, prefetch, store, unpacked
+
 
 def _has_wide_registers() -> bool:
     """Whether the processor has 32 vector registers of 64 bytes."""
@@ -54,7 +56,7 @@ def dot_products(
     signature = types.void(left, a, last_a, right, b, last_b, length, tile)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        left, a, last_a, right, b, last_b, length, tile = _unpacked(context, builder, signature, arguments)
+        left, a, last_a, right, b, last_b, length, tile = unpacked(context, builder, signature, arguments)
         element = context.get_data_type(signature.args[0].dtype)
         vector = ir.VectorType(element, VECTOR_BYTES // context.get_abi_sizeof(element))
         left_rows = _row_starts(builder, left, a, last_a, TILE_ROWS)
@@ -63,14 +65,14 @@ def dot_products(
         sums = [cgutils.alloca_once_value(builder, zero) for _ in range(TILE_ROWS * TILE_COLUMNS)]
         with cgutils.for_range(builder, builder.udiv(length, length.type(vector.count))) as loop:
             offset = builder.mul(loop.index, loop.index.type(VECTOR_BYTES))
-            x = [_load(builder, vector, row, offset) for row in left_rows]
-            y = [_load(builder, vector, row, offset) for row in right_rows]
+            x = [load(builder, vector, row, offset) for row in left_rows]
+            y = [load(builder, vector, row, offset) for row in right_rows]
             for index, place in enumerate(sums):
                 i, j = divmod(index, TILE_COLUMNS)
                 product = builder.fmul(x[i], y[j], flags=["contract"])
                 builder.store(builder.fadd(builder.load(place), product, flags=["contract"]), place)
         for index, total in enumerate(_lane_sums(builder, [builder.load(place) for place in sums])):
-            _store(builder, total, tile.data, length.type(index * VECTOR_BYTES))
+            store(builder, total, tile.data, length.type(index * VECTOR_BYTES))
         return context.get_dummy_value()
 
     return signature, generate
@@ -85,15 +87,15 @@ def transpose_square(typing_context: Any, source: Any, i: Any, j: Any, pivots: A
     signature = types.void(source, i, j, pivots, packed)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source, i, j, pivots, packed = _unpacked(context, builder, signature, arguments)
+        source, i, j, pivots, packed = unpacked(context, builder, signature, arguments)
         narrow, wide = (ir.VectorType(context.get_data_type(signature.args[k].dtype), SIDE) for k in (0, 4))
-        pivot = _load(builder, wide, _element(builder, pivots, j))
+        pivot = load(builder, wide, address_of(builder, pivots, j))
         rows = []
         for r in range(SIDE):
-            row = _load(builder, narrow, _element(builder, source, builder.add(i, i.type(r)), j))
+            row = load(builder, narrow, address_of(builder, source, builder.add(i, i.type(r)), j))
             rows.append(builder.fsub(row if narrow == wide else builder.fpext(row, wide), pivot))
         for c, column in enumerate(_transposed(builder, rows)):
-            _store(builder, column, _element(builder, packed, builder.add(j, j.type(c)), i))
+            store(builder, column, address_of(builder, packed, builder.add(j, j.type(c)), i))
         return context.get_dummy_value()
 
     return signature, generate
@@ -109,21 +111,21 @@ def pack_lanes(typing_context: Any, source: Any, first: Any, last: Any, element:
     signature = types.void(source, first, last, element, packed)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source, first, last, element, packed = _unpacked(context, builder, signature, arguments)
+        source, first, last, element, packed = unpacked(context, builder, signature, arguments)
         narrow, wide = (ir.VectorType(context.get_data_type(signature.args[k].dtype), SIDE) for k in (0, 4))
         offset = builder.mul(element, element.type(context.get_abi_sizeof(narrow.element)))
         starts = _row_starts(builder, source, first, last, LANES)
-        rows = [_load(builder, narrow, start, offset) for start in starts]
+        rows = [load(builder, narrow, start, offset) for start in starts]
         # The runs are too short for the processor to see where the next ones will begin.
         ahead = builder.mul(cgutils.unpack_tuple(builder, source.strides)[0], first.type(LANES))
         for start in starts:
-            _prefetch(builder, cgutils.pointer_add(builder, start, builder.add(offset, ahead)))
+            prefetch(builder, cgutils.pointer_add(builder, start, builder.add(offset, ahead)))
         if narrow != wide:
             rows = [builder.fpext(row, wide) for row in rows]
         halves = [_transposed(builder, rows[k : k + SIDE]) for k in range(0, LANES, SIDE)]
         for c, parts in enumerate(zip(*halves, strict=True)):
-            row = _element(builder, packed, builder.add(element, element.type(c)))
-            _store(builder, _joined(builder, *parts), row)
+            row = address_of(builder, packed, builder.add(element, element.type(c)))
+            store(builder, _joined(builder, *parts), row)
         return context.get_dummy_value()
 
     return signature, generate
@@ -154,7 +156,7 @@ def lane_products(
     signature = types.void(*arguments)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        left, a, last_a, a_step, right, b, last_b, b_step, count, sums, place, place_step = _unpacked(
+        left, a, last_a, a_step, right, b, last_b, b_step, count, sums, place, place_step = unpacked(
             context, builder, signature, arguments
         )
         vector = _lane_vector(context, signature.args[0])
@@ -166,8 +168,8 @@ def lane_products(
         totals = [cgutils.alloca_once_value(builder, zero) for _ in range(LANE_ROWS * LANE_COLUMNS)]
         with cgutils.for_range(builder, count) as loop:
             a_offset, b_offset = (builder.mul(loop.index, step) for step in (a_bytes, b_bytes))
-            x = [_load(builder, vector, start, a_offset) for start in x_starts]
-            y = [_load(builder, vector, start, b_offset) for start in y_starts]
+            x = [load(builder, vector, start, a_offset) for start in x_starts]
+            y = [load(builder, vector, start, b_offset) for start in y_starts]
             for index, total in enumerate(totals):
                 r, c = divmod(index, LANE_COLUMNS)
                 product = builder.fmul(x[r], y[c], flags=["contract"])
@@ -175,7 +177,7 @@ def lane_products(
         for index, total in enumerate(totals):
             r, c = divmod(index, LANE_COLUMNS)
             row = builder.add(place, builder.add(builder.mul(place_step, place.type(r)), place.type(c)))
-            _store(builder, builder.load(total), _element(builder, sums, row))
+            store(builder, builder.load(total), address_of(builder, sums, row))
         return context.get_dummy_value()
 
     return signature, generate
@@ -198,22 +200,22 @@ def subtract_products(
     signature = types.void(out, place, left, a, a_step, right, b, b_step, count)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        out, place, left, a, a_step, right, b, b_step, count = _unpacked(
+        out, place, left, a, a_step, right, b, b_step, count = unpacked(
             context, builder, signature, arguments
         )
-        vector, row = _lane_vector(context, signature.args[0]), _element(builder, out, place)
+        vector, row = _lane_vector(context, signature.args[0]), address_of(builder, out, place)
         row_bytes = context.get_abi_sizeof(vector.element) * LANES
-        starts = _element(builder, left, a), _element(builder, right, b)
+        starts = address_of(builder, left, a), address_of(builder, right, b)
         steps = [builder.mul(step, step.type(row_bytes)) for step in (a_step, b_step)]
-        total = cgutils.alloca_once_value(builder, _load(builder, vector, row))
+        total = cgutils.alloca_once_value(builder, load(builder, vector, row))
         with cgutils.for_range(builder, count) as loop:
             x, y = (
-                _load(builder, vector, start, builder.mul(loop.index, step))
+                load(builder, vector, start, builder.mul(loop.index, step))
                 for start, step in zip(starts, steps, strict=True)
             )
             product = builder.fmul(x, y, flags=["contract"])
             builder.store(builder.fsub(builder.load(total), product, flags=["contract"]), total)
-        _store(builder, builder.load(total), row)
+        store(builder, builder.load(total), row)
         return context.get_dummy_value()
 
     return signature, generate
@@ -227,13 +229,13 @@ def subtract_lanes(
     signature = types.void(rows, first, step, count, values, j)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        rows, first, step, count, values, j = _unpacked(context, builder, signature, arguments)
-        vector, start = _lane_vector(context, signature.args[0]), _element(builder, rows, first)
+        rows, first, step, count, values, j = unpacked(context, builder, signature, arguments)
+        vector, start = _lane_vector(context, signature.args[0]), address_of(builder, rows, first)
         step_bytes = builder.mul(step, step.type(context.get_abi_sizeof(vector.element) * LANES))
-        value = _load(builder, vector, _element(builder, values, j))
+        value = load(builder, vector, address_of(builder, values, j))
         with cgutils.for_range(builder, count) as loop:
             offset = builder.mul(loop.index, step_bytes)
-            _store(builder, builder.fsub(_load(builder, vector, start, offset), value), start, offset)
+            store(builder, builder.fsub(load(builder, vector, start, offset), value), start, offset)
         return context.get_dummy_value()
 
     return signature, generate
@@ -245,10 +247,10 @@ def multiply_lanes(typing_context: Any, x: Any, i: Any, y: Any, j: Any, out: Any
     signature = types.void(x, i, y, j, out, place)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        x, i, y, j, out, place = _unpacked(context, builder, signature, arguments)
+        x, i, y, j, out, place = unpacked(context, builder, signature, arguments)
         vector = _lane_vector(context, signature.args[0])
-        factors = (_load(builder, vector, _element(builder, *one)) for one in ((x, i), (y, j)))
-        _store(builder, builder.fmul(*factors), _element(builder, out, place))
+        factors = (load(builder, vector, address_of(builder, *one)) for one in ((x, i), (y, j)))
+        store(builder, builder.fmul(*factors), address_of(builder, out, place))
         return context.get_dummy_value()
 
     return signature, generate
@@ -262,10 +264,10 @@ def _updating(combine: Callable[[Any, Any, Any], Any]) -> Any:
         signature = types.void(out, place, rows, i)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            out, place, rows, i = _unpacked(context, builder, signature, arguments)
-            vector, target = _lane_vector(context, signature.args[0]), _element(builder, out, place)
-            before, given = (_load(builder, vector, row) for row in (target, _element(builder, rows, i)))
-            _store(builder, combine(builder, before, given), target)
+            out, place, rows, i = unpacked(context, builder, signature, arguments)
+            vector, target = _lane_vector(context, signature.args[0]), address_of(builder, out, place)
+            before, given = (load(builder, vector, row) for row in (target, address_of(builder, rows, i)))
+            store(builder, combine(builder, before, given), target)
             return context.get_dummy_value()
 
         return signature, generate
@@ -299,50 +301,13 @@ reciprocal_roots = _updating(_reciprocal_root)
 keep_larger = _updating(_larger)
 
 
-def _unpacked(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
-    """The arguments, and for each array the struct that holds its address and strides."""
-    return [
-        context.make_array(kind)(context, builder, value) if isinstance(kind, types.Array) else value
-        for kind, value in zip(signature.args, arguments, strict=True)
-    ]
-
-
-def _element(builder: Any, array: Any, *indices: Any) -> Any:
-    """The address of an element, or of a row."""
-    address = array.data
-    for index, stride in zip(indices, cgutils.unpack_tuple(builder, array.strides), strict=False):
-        address = cgutils.pointer_add(builder, address, builder.mul(index, stride))
-    return address
-
-
 def _row_starts(builder: Any, array: Any, first: Any, last: Any, count: int) -> list[Any]:
     """Addresses of `count` rows from `first` on, none past `last`."""
     rows = (builder.add(first, first.type(k)) for k in range(count))
     return [
-        _element(builder, array, builder.select(builder.icmp_signed("<", row, last), row, last))
+        address_of(builder, array, builder.select(builder.icmp_signed("<", row, last), row, last))
         for row in rows
     ]
-
-
-def _load(builder: Any, vector: ir.VectorType, base: Any, offset: Any = 0) -> Any:
-    """A vector from any address: nothing is assumed of its alignment."""
-    loaded = builder.load(cgutils.pointer_add(builder, base, offset, vector.as_pointer()))
-    loaded.align = 1
-    return loaded
-
-
-def _store(builder: Any, value: Any, base: Any, offset: Any = 0) -> None:
-    """A vector to any address."""
-    builder.store(value, cgutils.pointer_add(builder, base, offset, value.type.as_pointer())).align = 1
-
-
-def _prefetch(builder: Any, address: Any) -> None:
-    """Ask for a line of memory that will be read soon; any address will do."""
-    pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    read, into_all_caches, of_data = number(0), number(3), number(1)
-    builder.call(function, [builder.bitcast(address, pointer), read, into_all_caches, of_data])
 
 
 def _lane_vector(context: Any, kind: Any) -> ir.VectorType:

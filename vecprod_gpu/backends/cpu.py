@@ -5,6 +5,7 @@ computed of three-vectors `_geometry` and `_normals`, and the sums of linear reg
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numba
@@ -30,11 +31,13 @@ from ._moments import co_moments, gram
 from ._normals import face_normals, grid_normals, vertex_normals
 from ._packing import frozen
 from ._slices import over_longest_axis
+from ._small import SMALL_CROSS_BYTES
 from ._solvers import coordinate_descent, normal_equations, proximal_descent, solution_loss, solve_positive
 from ._status import Status
-from ._streaming import VECTOR_BYTES, publish
+from ._stores import Stores
+from ._streaming import VECTOR_BYTES
 from ._threads import for_each_block
-from ._ufuncs import cross_ufunc, outer_ufunc, streamed_cross_ufunc, streamed_outer_ufunc
+from ._ufuncs import cross_rows_ufunc, cross_ufunc, outer_rows_ufunc, outer_ufunc
 from ._vecdot import vecdot
 
 __all__ = [
@@ -73,6 +76,7 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 
+_REAL = "biuf"
 _PRODUCT_DTYPES = frozenset(map(np.dtype, "bBhHiIlLqQfdFD"))
 _REAL_DTYPES = frozenset(map(np.dtype, "fd"))
 _DTYPES = {
@@ -88,11 +92,12 @@ _DTYPES = {
 }
 
 SERIAL_BYTES = 1 << 18  # below this a second thread costs more than it brings
-STREAMED_BYTES = 8 << 20  # results past the usual share of the last-level cache
+CACHES_BYTES = 8 << 20  # more than the usual share of the last-level cache
 _NO_LOSS = np.empty((0, 0))
+_OUTER_STORES, _CROSS_STORES = Stores(), Stores()
 
+REPEATED = 1024  # copies of a vector: with two more of their size, half of a first-level cache
 BLOCK_BYTES = 1 << 20  # of a result, for one thread at a time
-STREAMED_BLOCK_BYTES = 4 << 20  # nothing of it stays in the cache, so that fewer blocks only cost less
 
 
 def status() -> Status:
@@ -107,33 +112,58 @@ def supports(operation: str, dtype: np.dtype[Any]) -> bool:
 
 def cross(a: Array, b: Array, out: Array) -> None:
     """See the contract in `vecprod_gpu.backends`."""
+    if a.shape == b.shape and a.ndim > 1:
+        _cross_rows(a, b, out)
+        return
     ufunc = cross_ufunc(out.dtype)
     if out.nbytes <= SERIAL_BYTES:
         ufunc(a, b, out)
         return
-    if _takes_stream(out) and all(x.shape == out.shape and x.flags.c_contiguous for x in (a, b)):
-        _stream_cross(a, b, out)
+    if out.flags.c_contiguous and 3 in (a.size, b.size):
+        _cross_with_one(a, b, out)
         return
     a, b = np.broadcast_to(a, out.shape), np.broadcast_to(b, out.shape)
     blocks = out.nbytes // BLOCK_BYTES
     over_longest_axis(out.shape[:-1], blocks, lambda part: ufunc(a[part], b[part], out[part]))
 
 
-def _stream_cross(a: Array, b: Array, out: Array) -> None:
-    """The whole groups of vectors past the cache, and the rest after them."""
-    ufunc, rest = streamed_cross_ufunc(out.dtype), cross_ufunc(out.dtype)
-    group = 3 * VECTOR_BYTES // out.itemsize
-    a, b, out = a.reshape(-1), b.reshape(-1), out.reshape(-1)
+def _cross_with_one(a: Array, b: Array, out: Array) -> None:
+    """Cross products of many vectors with one, which is repeated so often that a loop is worth its call."""
+    ufunc = cross_rows_ufunc(out.dtype)
+    out = out.reshape(-1, 3)
+    a, b = (np.tile(x.reshape(1, 3), (REPEATED, 1)) if x.size == 3 else x.reshape(-1, 3) for x in (a, b))
+    groups, rest = divmod(len(out), REPEATED)
 
-    def multiply(start: int, stop: int) -> None:
-        part = slice(start * group, stop * group)
-        ufunc(a[part], b[part], out[part])
-        publish()
+    def in_groups(x: Array) -> Array:
+        return np.broadcast_to(
+            x[: min(len(x), groups * REPEATED)].reshape(-1, REPEATED, 3), (groups, REPEATED, 3)
+        )
 
-    groups = out.size // group
-    for_each_block(multiply, groups, STREAMED_BLOCK_BYTES // (3 * VECTOR_BYTES))
-    last = (x[groups * group :].reshape(-1, 3) for x in (a, b, out))
-    rest(*last)
+    grouped = [in_groups(a), in_groups(b), out[: groups * REPEATED].reshape(groups, REPEATED, 3)]
+    for_each_block(
+        lambda i, j: ufunc(*(x[i:j] for x in grouped)), groups, max(1, BLOCK_BYTES // out[:REPEATED].nbytes)
+    )
+    ufunc(*(x[len(x) - rest :] for x in (a, b, out)))
+
+
+def _cross_rows(a: Array, b: Array, out: Array) -> None:
+    """Cross products of vectors that do not broadcast."""
+    ufunc = cross_rows_ufunc(out.dtype)
+    if out.nbytes <= SMALL_CROSS_BYTES:
+        ufunc(a, b, out)
+        return
+    if not all(x.flags.c_contiguous for x in (a, b, out)):
+        blocks = out.nbytes // BLOCK_BYTES
+        over_longest_axis(out.shape[:-1], blocks, lambda part: ufunc(a[part], b[part], out[part]))
+        return
+    multiply: Callable[[Array, Array, Array], Any] = ufunc
+    if _goes_to_memory(out):
+        past_cache = cross_rows_ufunc(out.dtype, past_cache=True)
+        multiply = partial(_CROSS_STORES.write, ufunc, past_cache)
+    a, b, out = (x.reshape(-1, 3) for x in (a, b, out))
+    # A multiple of so many vectors, each of which has three elements, keeps the alignment of out.
+    block = BLOCK_BYTES // (3 * out.itemsize) & -VECTOR_BYTES
+    for_each_block(lambda i, j: multiply(a[i:j], b[i:j], out[i:j]), len(out), block)
 
 
 def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None:
@@ -142,19 +172,24 @@ def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None
         a = a * alpha
     if beta != 0:
         _update(a, b, beta, out)
-        return
-    if out.nbytes <= SERIAL_BYTES:
+    elif out.nbytes <= SERIAL_BYTES:
         outer_ufunc(out.dtype)(a, b, out)
-        return
-    streamed = _can_stream(b, out)
-    ufunc = streamed_outer_ufunc(out.dtype) if streamed else outer_ufunc(out.dtype)
+    elif out.dtype.kind in _REAL and out.strides[-1] == out.itemsize:
+        _outer_rows(a, np.ascontiguousarray(b), out)
+    else:
+        _over_rows(outer_ufunc(out.dtype), a, b, out)
 
-    def multiply(a: Array, b: Array, out: Array) -> None:
-        ufunc(a, b, out)
-        if streamed:
-            publish()
 
-    _over_rows(multiply, a, b, out, STREAMED_BLOCK_BYTES if streamed else BLOCK_BYTES)
+def _outer_rows(a: Array, b: Array, out: Array) -> None:
+    """Outer products whose columns lie side by side."""
+    if out.ndim == 2:
+        a, b, out = a[np.newaxis], b[np.newaxis], out[np.newaxis]
+    ufunc = outer_rows_ufunc(out.dtype)
+    multiply: Callable[[Array, Array, Array], Any] = ufunc
+    if _goes_to_memory(out) and out.shape[-1] * out.itemsize % VECTOR_BYTES == 0:
+        past_cache = outer_rows_ufunc(out.dtype, past_cache=True)
+        multiply = partial(_OUTER_STORES.write, ufunc, past_cache)
+    _over_rows(multiply, a, b, out)
 
 
 def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
@@ -166,31 +201,15 @@ def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
             np.multiply(out, beta, out=out)
         np.add(out, ufunc(a, b), out=out)
 
-    _over_rows(update, a, b, out, BLOCK_BYTES)
+    _over_rows(update, a, b, out)
 
 
-def _can_stream(b: Array, out: Array) -> bool:
-    """Whether the outer products are made of whole aligned vectors."""
-    return (
-        _takes_stream(out)
-        and out.shape[-1] * out.itemsize % VECTOR_BYTES == 0
-        and b.strides[-1] == b.itemsize
-    )
+def _goes_to_memory(out: Array) -> bool:
+    """Whether a result is larger than the caches, and laid out for vectors that pass them."""
+    return out.nbytes >= CACHES_BYTES and out.flags.c_contiguous and out.ctypes.data % VECTOR_BYTES == 0
 
 
-def _takes_stream(out: Array) -> bool:
-    """Whether the result is real, larger than the caches, and laid out for aligned vectors."""
-    return (
-        out.nbytes >= STREAMED_BYTES
-        and out.dtype.kind in "iuf"
-        and out.flags.c_contiguous
-        and out.ctypes.data % VECTOR_BYTES == 0
-    )
-
-
-def _over_rows(
-    task: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array, block_bytes: int
-) -> None:
+def _over_rows(task: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array) -> None:
     """``task`` on matching parts of a, b and out, cut along the longest axis but the columns."""
     a = np.broadcast_to(a, out.shape[:-1])
     b = np.broadcast_to(b, (*out.shape[:-2], out.shape[-1]))
@@ -199,7 +218,7 @@ def _over_rows(
     def part_task(part: tuple[slice, ...]) -> None:
         task(a[part], b[part[:batch_axes]], out[part])
 
-    over_longest_axis(out.shape[:-1], out.nbytes // block_bytes, part_task)
+    over_longest_axis(out.shape[:-1], out.nbytes // BLOCK_BYTES, part_task)
 
 
 def linreg_pass(

@@ -1,0 +1,133 @@
+"""Large products on the CPU, by ordinary stores and past the cache: the same bits, by the faster way."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+import vecprod_gpu as vp
+
+cpu = importlib.import_module("vecprod_gpu.backends.cpu")
+stores = importlib.import_module("vecprod_gpu.backends._stores")
+
+
+def numbers(rng, shape, dtype):
+    if np.dtype(dtype).kind == "c":
+        return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype)
+    if np.dtype(dtype).kind == "f":
+        return rng.standard_normal(shape).astype(dtype)
+    return rng.integers(0, 100, shape).astype(dtype)
+
+
+@pytest.fixture(params=[False, True], ids=["ordinary", "past the cache"])
+def way(request, monkeypatch):
+    """Every part goes that way, and results need not be large for it."""
+    monkeypatch.setattr(stores.Stores, "_way", lambda self: request.param)
+    monkeypatch.setattr(cpu, "CACHES_BYTES", 1 << 18)
+    monkeypatch.setattr(cpu, "SMALL_CROSS_BYTES", 1 << 18)
+    monkeypatch.setattr("vecprod_gpu.products.SMALL_CROSS_BYTES", 0)
+    return request.param
+
+
+@pytest.mark.parametrize("dtype", "bHilfd")
+@pytest.mark.parametrize("excess", [0, 1, 5, 15])
+def test_cross_products(way, dtype, excess, rng):
+    a, b = (numbers(rng, (100_000 + excess, 3), dtype) for _ in range(2))
+    out = np.full_like(a, 77)
+    with vp.use_backend("cpu"), np.errstate(all="ignore"):
+        vp.cross(a, b, out=out)
+        np.testing.assert_array_equal(out, np.cross(a, b))
+
+
+@pytest.mark.parametrize("dtype", "bHilfd")
+@pytest.mark.parametrize(
+    "shape", [(5000, 16, 16), (5000, 8, 32), (1, 512, 1024), (999, 7, 48), (2500, 3, 64)]
+)
+def test_outer_products(way, dtype, shape, rng):
+    batch, m, n = shape
+    a, b = numbers(rng, (batch, m), dtype), numbers(rng, (batch, n), dtype)
+    out = np.full(shape, 77, dtype)
+    with vp.use_backend("cpu"):
+        vp.batched_outer(a, b, out=out)
+    np.testing.assert_array_equal(out, a[:, :, np.newaxis] * b[:, np.newaxis, :])
+
+
+@pytest.mark.parametrize("dtype", "bHilfd")
+@pytest.mark.parametrize(
+    "shape", [(40_000, 3, 3), (20_000, 5, 3), (9000, 4, 4), (9000, 16, 17), (1, 700, 1001)]
+)
+@pytest.mark.parametrize("layout", ["packed", "strided"])
+def test_rows_of_any_length(dtype, shape, layout, rng):
+    batch, m, n = shape
+    a, b = numbers(rng, (batch, 2 * m), dtype), numbers(rng, (2 * batch, n), dtype)
+    a, b = (a[:, ::2], b[::2]) if layout == "strided" else (a[:, :m].copy(), b[:batch])
+    wide = np.full((batch, m + 2, n), 77, dtype)
+    out = wide[:, 1:-1] if layout == "strided" else np.full(shape, 77, dtype)
+    with vp.use_backend("cpu"):
+        vp.batched_outer(a, b, out=out)
+    np.testing.assert_array_equal(out, a[:, :, np.newaxis] * b[:, np.newaxis, :])
+    assert (wide[:, [0, -1]] == 77).all()
+
+
+@pytest.mark.parametrize("dtype", "bHilfdFD")
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("count", [1023, 1024, 60_000, 300_001])
+def test_cross_products_with_one_vector(dtype, swapped, count, rng):
+    pair = numbers(rng, (count, 3), dtype), numbers(rng, 3, dtype)
+    a, b = reversed(pair) if swapped else pair
+    with vp.use_backend("cpu"), np.errstate(all="ignore"):
+        result, expected = vp.cross(a, b), np.cross(a, b)
+    if np.dtype(dtype).kind == "c":  # whose products NumPy may fuse
+        np.testing.assert_allclose(result, expected, rtol=0, atol=20 * np.finfo(dtype).eps)
+    else:
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_nothing_warns_that_numpy_does_not_warn_of(way):
+    a = np.full((100_001, 3), 1e30, np.float32)
+    a[:, 1:] = 0
+    with np.errstate(all="raise"):
+        vp.cross(a, np.roll(a, 1, axis=1) * np.float32(1e-30))
+        with pytest.raises(FloatingPointError, match="overflow"):
+            vp.cross(a, np.roll(a, 1, axis=1))
+
+
+class TestTheFasterWay:
+    @pytest.fixture
+    def race(self, monkeypatch):
+        """Write so many parts, where each way takes as many seconds as it is told; the ways taken."""
+        clock = [0.0]
+        monkeypatch.setattr(stores.time, "perf_counter", lambda: clock[0])
+        part = np.empty(stores.TELLING_BYTES, np.int8)
+
+        def race(chooser, parts, ordinary, past_cache):
+            taken = []
+
+            def loop(way, seconds):
+                def run(out):
+                    taken.append(way)
+                    clock[0] += seconds
+
+                return run
+
+            for _ in range(parts):
+                chooser.write(loop("ordinary", ordinary), loop("past", past_cache), part)
+            return taken
+
+        return race
+
+    def test_is_taken_once_both_were_tried(self, race):
+        for faster, times in (("ordinary", (1, 2)), ("past", (2, 1))):
+            assert set(race(stores.Stores(), 5, *times)[2:]) == {faster}
+
+    def test_is_tried_again_now_and_then(self, race):
+        chooser = stores.Stores()
+        race(chooser, 10, 2, 3)
+        taken = race(chooser, 3 * stores.PARTS_A_TRIAL, 2, 1)
+        assert taken[-1] == "past"
+
+    def test_is_not_told_by_small_parts(self):
+        chooser = stores.Stores()
+        small = np.empty(stores.TELLING_BYTES - 1, np.int8)
+        chooser.write(lambda out: None, lambda out: None, small)
+        assert chooser._least == {False: 0.0, True: 0.0}

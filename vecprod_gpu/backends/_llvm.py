@@ -1,0 +1,82 @@
+"""The words that intrinsics are written in: addresses, vectors in memory, and the order of their lanes."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+
+def unpacked(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
+    """The arguments, and for each array the struct that holds its address and strides."""
+    return [
+        context.make_array(kind)(context, builder, value) if isinstance(kind, types.Array) else value
+        for kind, value in zip(signature.args, arguments, strict=True)
+    ]
+
+
+def address_of(builder: Any, array: Any, *indices: Any) -> Any:
+    """The address of an element, or of a row."""
+    address = array.data
+    for index, stride in zip(indices, cgutils.unpack_tuple(builder, array.strides), strict=False):
+        address = cgutils.pointer_add(builder, address, builder.mul(index, stride))
+    return address
+
+
+def load(builder: Any, vector: ir.VectorType, base: Any, offset: Any = 0) -> Any:
+    """A vector from any address: nothing is assumed of its alignment."""
+    loaded = builder.load(cgutils.pointer_add(builder, base, offset, vector.as_pointer()))
+    loaded.align = 1
+    return loaded
+
+
+def store(builder: Any, value: Any, base: Any, offset: Any = 0) -> None:
+    """A vector to any address."""
+    builder.store(value, cgutils.pointer_add(builder, base, offset, value.type.as_pointer())).align = 1
+
+
+def store_past_cache(builder: Any, value: Any, base: Any, offset: Any, alignment: int) -> None:
+    """A vector to an aligned address in memory, which is not read for it."""
+    placed = builder.store(value, cgutils.pointer_add(builder, base, offset, value.type.as_pointer()))
+    placed.align = alignment
+    placed.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
+
+
+def prefetch(builder: Any, address: Any, to_write: bool = False) -> None:
+    """Ask for a line of memory that will be needed soon; any address will do."""
+    pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    into_all_caches, of_data = number(3), number(1)
+    builder.call(
+        function, [builder.bitcast(address, pointer), number(int(to_write)), into_all_caches, of_data]
+    )
+
+
+def multiplied(builder: Any, x: Any, y: Any) -> Any:
+    """``x * y`` of floating-point numbers or integers."""
+    return builder.fmul(x, y) if _is_floating(x) else builder.mul(x, y)
+
+
+def subtracted(builder: Any, x: Any, y: Any) -> Any:
+    """``x - y`` of floating-point numbers or integers."""
+    return builder.fsub(x, y) if _is_floating(x) else builder.sub(x, y)
+
+
+def shuffled(builder: Any, vector: Any, lanes: Iterable[int]) -> Any:
+    """The lanes named, in that order."""
+    order = list(lanes)
+    mask = ir.VectorType(ir.IntType(32), len(order))(order)
+    return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
+
+
+def splat(builder: Any, vector: ir.VectorType, value: Any) -> Any:
+    """A vector with `value` in every lane."""
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
+    return shuffled(builder, first, [0] * vector.count)
+
+
+def _is_floating(value: Any) -> bool:
+    kind = getattr(value.type, "element", value.type)
+    return isinstance(kind, ir.FloatType | ir.DoubleType)
