@@ -186,6 +186,18 @@ def ask_ahead(typing_context: Any, out: Any, index: Any) -> Any:
     return types.void(out, index), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def ask_for(typing_context: Any, array: Any, index: Any, offset: Any) -> Any:
+    """Ask for the line that lies so many bytes after ``array[index]``, which is to be read soon."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, index, offset = unpacked(context, builder, signature, arguments)
+        prefetch(builder, cgutils.pointer_add(builder, address_of(builder, array, index), offset))
+        return context.get_dummy_value()
+
+    return types.void(array, index, offset), generate
+
+
 def _pointer(builder: Any, scalar: Any, array: Any, *indices: Any) -> Any:
     """Where an element is."""
     return builder.bitcast(address_of(builder, array, *indices), scalar.as_pointer())
