@@ -64,6 +64,13 @@ def subtracted(builder: Any, x: Any, y: Any) -> Any:
     return builder.fsub(x, y) if _is_floating(x) else builder.sub(x, y)
 
 
+def fused(builder: Any, x: Any, y: Any, z: Any) -> Any:
+    """``x * y + z`` of each lane, rounded once."""
+    name = f"llvm.fma.v{x.type.count}{x.type.element.intrinsic_name}"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(x.type, [x.type] * 3), name)
+    return builder.call(function, [x, y, z])
+
+
 def shuffled(builder: Any, vector: Any, lanes: Iterable[int]) -> Any:
     """The lanes named, in that order."""
     order = list(lanes)

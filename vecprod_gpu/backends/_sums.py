@@ -18,11 +18,13 @@ from operator import or_
 from typing import Any
 
 import numpy as np
+from numba import types
 from numba.extending import overload
 
 from ._float_status import clear_flags, raised_flags
 from ._numba import SUMS, compiled
 from ._packing import frozen
+from ._row_groups import GROUP_BYTES, add_row_groups
 from ._streaming import LINE_BYTES, ask_for
 from ._threads import for_each_block
 
@@ -39,6 +41,8 @@ SHORT_ROW, LONGEST_ROW = (
     2048,
 )  # bytes: lines are asked for far ahead, near ahead, or by the processor alone
 FAR_AHEAD, NEAR_AHEAD = 4096, 1024
+TILE_BYTES = 1 << 14  # of rows that several models read one after another
+MOST_GROUPED = 256  # bytes of a row, up to which rows are summed in groups
 SERIAL_ELEMENTS = 1 << 16  # of X, for each model; below this a second thread costs more than it brings
 
 # Never read; they only have the type of weights, which are read-only like all inputs.
@@ -139,6 +143,34 @@ def _centred(X: Any, x_offset: Any, row: int, column: int) -> Any:
     return X[row, column] - x_offset[column]
 
 
+@compiled()  # of sums that say themselves what is fused, none may be reordered
+def _add_groups(
+    X: Any,
+    y: Any,
+    w: Any,
+    weights: Any,
+    is_weighted: bool,
+    x_offset: Any,
+    ahead: int,
+    gradient: Any,
+    squares: Any,
+) -> int:
+    """As `_add_rows`, of whole groups of short rows, by `add_row_groups`; the rows summed."""
+    rows = X.shape[0]
+    # Several models take turns at a tile that stays in the first-level cache.
+    tile = TILE_BYTES // (X.shape[1] * X.itemsize) & -GROUP_BYTES if w.shape[0] > 1 else rows
+    summed = 0
+    for start in range(0, rows, tile):
+        stop = min(start + tile, rows)
+        for model in range(w.shape[0]):
+            target = 0 if y.shape[1] == 1 else model
+            asked = ahead if model == 0 else 0
+            summed = add_row_groups(
+                X, start, stop, y, target, w, model, weights, is_weighted, x_offset, asked, gradient, squares
+            )
+    return summed
+
+
 @compiled(fastmath=SUMS)
 def _add_rows(
     X: Any, y: Any, w: Any, weights: Any, is_weighted: bool, x_offset: Any, gradient: Any, squares: Any
@@ -150,8 +182,11 @@ def _add_rows(
     row_bytes = columns * X.itemsize
     asked = ROWS_AT_ONCE * row_bytes if row_bytes <= LONGEST_ROW else 0
     ahead = FAR_AHEAD if row_bytes <= SHORT_ROW else NEAR_AHEAD
-    whole = rows - rows % ROWS_AT_ONCE
-    for i in range(0, whole, ROWS_AT_ONCE):
+    summed = 0
+    if row_bytes <= MOST_GROUPED and row_bytes % GROUP_BYTES == 0:
+        summed = _add_groups(X, y, w, weights, is_weighted, x_offset, ahead, gradient, squares)
+    whole = rows - (rows - summed) % ROWS_AT_ONCE
+    for i in range(summed, whole, ROWS_AT_ONCE):
         for line in range(0, asked, LINE_BYTES):
             ask_for(X, i, ahead + line)
         for model in range(w.shape[0]):
@@ -239,6 +274,21 @@ def _tile_by_layout(X: Any, problem: Any, start: Any, stop: Any, scratch: Any) -
     return view if X.layout == "C" and X.aligned else packed
 
 
+def _of_problem(x_offset: Any, problem: int) -> Any:
+    """The offset of one problem, or None: chosen by type, so that compiled code knows which."""
+
+
+@overload(_of_problem)  # type: ignore[untyped-decorator]
+def _of_problem_by_type(x_offset: Any, problem: Any) -> Any:
+    def none(x_offset: Any, problem: Any) -> Any:
+        return None
+
+    def row(x_offset: Any, problem: Any) -> Any:
+        return x_offset[problem]
+
+    return none if isinstance(x_offset, types.NoneType) else row
+
+
 @compiled()
 def _stripes(
     X: Any,
@@ -283,7 +333,7 @@ def _stripes(
                     models,
                     weights[problem, i:end] if is_weighted else weights[0],
                     is_weighted,
-                    None if x_offset is None else x_offset[problem],
+                    _of_problem(x_offset, problem),
                     gradient,
                     squares,
                 )

@@ -71,7 +71,7 @@ def dot_products(
                 i, j = divmod(index, TILE_COLUMNS)
                 product = builder.fmul(x[i], y[j], flags=["contract"])
                 builder.store(builder.fadd(builder.load(place), product, flags=["contract"]), place)
-        for index, total in enumerate(_lane_sums(builder, [builder.load(place) for place in sums])):
+        for index, total in enumerate(lane_sums(builder, [builder.load(place) for place in sums])):
             store(builder, total, tile.data, length.type(index * VECTOR_BYTES))
         return context.get_dummy_value()
 
@@ -343,7 +343,7 @@ def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
     return rows
 
 
-def _lane_sums(builder: Any, vectors: list[Any]) -> list[Any]:
+def lane_sums(builder: Any, vectors: list[Any]) -> list[Any]:
     """The sum of each vector's lanes, in the order of the vectors, which are no fewer than the lanes."""
     step = 1
     while step < vectors[0].type.count:
