@@ -350,7 +350,7 @@ def test_the_report_of_a_fit(houses, job):
         "job": "fit",
         "inputs": [
             {"argument": "X", "file": "houses.csv", "shape": [60, 3], "dtype": "float64"},
-            {"argument": "y", "file": "houses.csv", "shape": [60, 1], "dtype": "float64"},
+            {"argument": "y", "file": "houses.csv", "shape": [60], "dtype": "float64"},
         ],
         "output": {"file": "model.json"},
         "backend": "reference",
