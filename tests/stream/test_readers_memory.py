@@ -1,5 +1,6 @@
 """What is read does not stay: a process holds little more than its batches, however large the file."""
 
+import os
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ MEBIBYTE = 1 << 20
 
 SCRIPT = """
 import sys, threading, time
-import numpy, pyarrow.csv, pyarrow.parquet
+import numpy, pyarrow.compute, pyarrow.csv, pyarrow.parquet
 from vecprod_gpu.stream._memory import resident_bytes
 from vecprod_gpu.stream._observations import open_observations
 from vecprod_gpu.stream._vectors import open_vectors
@@ -63,8 +64,10 @@ def files(tmp_path_factory):
 def test_the_rows_that_were_read_are_given_back(file, how, files):
     folder, total = files
     command = [sys.executable, "-c", SCRIPT, str(folder / file), how]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    rows, found, held = printed.split()
+    # Arrow's other allocators keep some of what was given back to them, for as many threads as there are.
+    environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    rows, found, held = ended.stdout.split()
     assert int(rows) == ROWS
     np.testing.assert_allclose(float(found), total, rtol=1e-6)
-    assert int(held) < 48 * MEBIBYTE
+    assert int(held) < 64 * MEBIBYTE
