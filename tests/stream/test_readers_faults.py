@@ -148,6 +148,16 @@ class TestThatNothingIsThere:
         assert "t.csv has no rows" in refusal(tmp_path / "t.csv", target="a")
         assert list(open_observations(tmp_path / "t.csv").batches(0, 100)) == []
 
+    @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+    def test_any_more(self, suffix, tmp_path):
+        write_parts(tmp_path / "parts", TABLE, [1000], suffix)
+        observations = open_observations(tmp_path / "parts", target="a")
+        batches = observations.batches(0, 5000)
+        next(batches)
+        (tmp_path / "parts" / f"part-1{suffix}").unlink()
+        with pytest.raises(BadInputError, match=rf"cannot read .*part-1{suffix}: No such file"):
+            list(batches)
+
     def test_in_an_iterable(self):
         assert "no batches" in refusal([])
 

@@ -80,8 +80,7 @@ class CsvFile(TableFile):
         if not self._has_rows():
             return [np.empty(0) for _ in positions]
         try:
-            with self.path.open("rb") as stream:
-                stream.seek(self._start)
+            with self._stream() as stream:
                 options = self._options(dict.fromkeys(positions))
                 table = arrow_csv.read_csv(stream, *options)
         except pa.ArrowInvalid as error:
@@ -112,17 +111,23 @@ class CsvFile(TableFile):
             return [pa.null()] * self.width
         everything = dict.fromkeys(range(self.width))
         try:
-            with self.path.open("rb") as stream:
-                stream.seek(self._start)
-                with arrow_csv.open_csv(stream, *self._options(everything)) as reader:
-                    return list(reader.schema.types)
+            with self._stream() as stream, arrow_csv.open_csv(stream, *self._options(everything)) as reader:
+                return list(reader.schema.types)
         except pa.ArrowInvalid as error:
             raise self._diagnosis({}, error) from None
 
     def _has_rows(self) -> bool:
-        with self.path.open("rb") as stream:
-            stream.seek(self._start)
+        with self._stream() as stream:
             return any(line.strip(b"\r\n") for line in stream)
+
+    def _stream(self) -> IO[bytes]:
+        """The file, at its first row."""
+        try:
+            stream = self.path.open("rb")
+        except OSError as error:  # it was there when it was looked at
+            raise BadInputError(f"cannot read {self.file}: {error.strerror}") from None
+        stream.seek(self._start)
+        return stream
 
     def _batches(self, types: dict[int, ArrowType], skipped: int = 0, on_misfit: Any = None) -> Iterator[Any]:
         """Record batches of the columns, each of its type, from a row on."""
@@ -130,12 +135,11 @@ class CsvFile(TableFile):
 
         if not self._has_rows():
             return
-        with self.path.open("rb") as stream:
-            stream.seek(self._start)
-            with arrow_csv.open_csv(stream, *self._options(types, skipped, on_misfit)) as reader:
-                for batch in reader:
-                    self._read_bytes = stream.tell()
-                    yield batch
+        options = self._options(types, skipped, on_misfit)
+        with self._stream() as stream, arrow_csv.open_csv(stream, *options) as reader:
+            for batch in reader:
+                self._read_bytes = stream.tell()
+                yield batch
 
     def _options(
         self, types: Mapping[int, ArrowType | None], skipped: int = 0, on_misfit: Any = None
@@ -185,8 +189,7 @@ class CsvFile(TableFile):
     def _has_blank_lines(self) -> bool:
         """Whether a line holds nothing: Arrow counts it where it skips rows, not where it reads them."""
         last = b"\n"
-        with self.path.open("rb") as stream:
-            stream.seek(self._start)
+        with self._stream() as stream:
             while block := stream.read(_BLOCK_BYTES):
                 if _BLANK_LINE.search(last + block):
                     return True

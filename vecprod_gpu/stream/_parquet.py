@@ -1,5 +1,6 @@
 """Apache Parquet files, read page by page, so that the size of a row group does not matter."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,7 +122,7 @@ class ParquetFile(TableFile):
                 yield opened
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno:
-                raise BadInputError(f"cannot read {self.file}: {error.strerror}") from None
+                raise BadInputError(f"cannot read {self.file}: {os.strerror(error.errno)}") from None
             row = getattr(self, "_row", 0)
             after = f" (after row {row})" if row else ""
             raise BadInputError(
