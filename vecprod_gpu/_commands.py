@@ -29,7 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Batched vector products and linear regression, on CUDA GPUs and CPUs.\n\n"
-    "Files are .npy, .npz, .csv or .parquet, by their suffix; FILE.npz:KEY is one array of an archive.\n\n"
+    "Files are .npy, .npz, .csv or .parquet, by their suffix; FILE.npz:KEY is one array of an archive. "
+    "Inputs may also be .zarr stores, and folders or quoted patterns of .csv or .parquet files.\n\n"
     "Example: vecprod cov measurements.csv -o cov.csv",
 )
 

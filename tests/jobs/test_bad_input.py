@@ -138,7 +138,7 @@ FILES = {
         ("bytes.csv", ["column 'z'", "data row 2 "]),
         ("text.parquet.parquet", ["column 'city'", "row 2 (the first is row 1)", "'Oslo'"]),
         ("nested.parquet", ["column 'x'", "row 1 "]),
-        ("table.txt", [".npy, .npz, .csv or .parquet"]),
+        ("table.txt", [".npy, .npz, .csv, .parquet or .zarr"]),
         ("pairs.npy", ["(4, 2)", "(..., 3)"]),
         ("bool.npy", ["bool"]),
         ("number.npy", ["()", "(..., 3)"]),
@@ -158,7 +158,7 @@ def test_a_file_that_cannot_be_used(position, file, fragments, folder, refused):
 
 def test_a_file_that_may_not_be_read(folder, refused, monkeypatch):
     np.save("secret.npy", np.ones((4, 3)))
-    allowed = "vecprod_gpu.jobs.files.os.access"
+    allowed = "vecprod_gpu.stream._paths.os.access"
     monkeypatch.setattr(allowed, lambda path, mode: Path(path).name != "secret.npy")
     assert "secret.npy: permission denied" in refused("cov", "secret.npy")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 import vecprod_gpu as vp
 from tests.jobs.tables import FORMATS, header, load, save
@@ -74,6 +75,20 @@ def test_a_fit_is_least_squares(suffix, target, houses, folder, job):
     assert fitted["targets"] == [
         "price" if has_names else from_file.get(target if target == "file" else "", "x2")
     ]
+
+
+@pytest.mark.parametrize("source", ["parts", "parts/*.parquet", "store.zarr"])
+def test_folders_patterns_and_stores(source, houses, folder, job):
+    (folder / "parts").mkdir()
+    for number, rows in enumerate((houses[:20], houses[20:])):
+        save(folder / "parts" / f"{number}.parquet", rows, NAMES)
+    zarr.save_array(folder / "store.zarr", houses)
+    job("fit", source, "--target", "2", "--columns", "0,1", *TIGHT, "-o", "model.json")
+    holds(model(), *least_squares(houses[:, :2], houses[:, 2]))
+    job("predict", "model.json", source, "--columns", "0,1", "-o", "out.npy")
+    np.testing.assert_allclose(
+        np.load("out.npy"), houses[:, :2] @ model()["coef"][0] + model()["intercept"][0], **CLOSE
+    )
 
 
 def test_the_model_file_has_the_documented_fields(houses, job):
@@ -350,7 +365,7 @@ def test_the_report_of_a_fit(houses, job):
         "job": "fit",
         "inputs": [
             {"argument": "X", "file": "houses.csv", "shape": [60, 3], "dtype": "float64"},
-            {"argument": "y", "file": "houses.csv", "shape": [60, 1], "dtype": "float64"},
+            {"argument": "y", "file": "houses.csv", "shape": [60], "dtype": "float64"},
         ],
         "output": {"file": "model.json"},
         "backend": "reference",

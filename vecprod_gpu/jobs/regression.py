@@ -11,13 +11,15 @@ import numpy as np
 
 import vecprod_gpu as vp
 
+from .._finite import first_not_finite
 from ..errors import BadInputError
 from ..linreg._settings import STEPPING
-from .data import Data, Host, Input, Names
+from ..stream._observations import Observations, StoredObservations, open_observations
+from ..stream._reader import Reader
+from .data import Data, Host, Names
 from .files import Source
 from .fitting import Fitting
 from .model import DTYPES, Model, plain, read_model
-from .observations import Observations, require_finite, require_real
 from .progress import Bar
 from .results import Result, blocks_of, write
 from .run import Order, naming, tell, tell_of_array, working
@@ -29,15 +31,21 @@ _UNITS = {"sgd": "epochs", "cd": "sweeps"}  # of the other solvers, steps
 def fit(order: Order, source: Source, target: str, sample_weight: str | None, fitting: Fitting) -> None:
     """Fit a model to a table, and write it as JSON."""
     start = time.perf_counter()
-    observations = Observations(source, target, sample_weight)
+    observations = open_observations(
+        source.file,
+        target=target,
+        sample_weight=sample_weight,
+        columns=source.columns,
+        header=source.header,
+    )
     with (
         working(order, observations.paths) as (stream, bar),
         naming(observations.files),
         picture(fitting.plot, order.output.path, observations.paths) as draw,
     ):
         bar.stage(f"reading {source.file}")
-        data = observations.read()
-        arrays = {"X": data["X"].values} | {name: data[name].vector() for name in data if name != "X"}
+        data = _read(observations)
+        arrays = {name: part.values for name, part in data.items()}
         fitted, found = _fit(arrays, fitting, bar)
         params = found.best_params if found else fitting.grid.first
         details = _details(fitted, fitting, params, found) | {"backend": _backend(fitted, arrays)}
@@ -53,7 +61,7 @@ def fit(order: Order, source: Source, target: str, sample_weight: str | None, fi
                 "columns": arrays["X"].shape[1],
             },
         }
-        model = _model(fitted, data["X"].names, observations.target_names(data["y"]), about)
+        model = _model(fitted, data["X"].names, observations.target_names(), about)
         stream.write(model.to_json().encode())
         if found and draw:
             # A disk that is full is to say so before the picture takes the place of an earlier one.
@@ -72,13 +80,30 @@ def predict(order: Order, file: str, source: Source) -> None:
     start = time.perf_counter()
     model, table = read_model(file), source.open()
     columns = _columns_for(model, file, table, source.columns)
-    with working(order, [Path(file), source.path]) as (stream, bar):
+    observations = StoredObservations(table, columns=columns)
+    with working(order, [Path(file), *observations.paths]) as (stream, bar):
         bar.stage(f"reading {source.file}")
-        (data,) = table.read(columns)
-        require_real(data)
-        result = _predictions(model, data)
+        X = observations.read().X
+        result = _predictions(model, observations, X)
         write(stream, order.output, result, bar)
-    tell_of_array(order, {"X": data}, result, start, model=file)
+    tell_of_array(order, {"X": Data(source.file, X)}, result, start, model=file)
+
+
+def _read(observations: Observations) -> dict[str, Data]:
+    """X, y and, where they were asked for, the sample weights, each with finite numbers in every row."""
+    batch = observations.read()
+    arrays = {name: getattr(batch, name) for name in observations.files}
+    for name, values in arrays.items():
+        _require_finite(observations, name, values)
+    names = {"X": observations.names}
+    return {name: Data(observations.files[name], values, names.get(name)) for name, values in arrays.items()}
+
+
+def _require_finite(observations: Observations, name: str, values: Host, first_row: int = 0) -> None:
+    index = first_not_finite(values)
+    if index is not None:
+        column = index[1] if len(index) > 1 else None
+        raise observations.not_finite(name, first_row + index[0], column, values[index])
 
 
 def _fit(arrays: dict[str, Any], fitting: Fitting, bar: Bar) -> tuple[vp.FitResult, vp.SearchResult | None]:
@@ -170,12 +195,12 @@ def _warn_of_no_convergence(fitted: vp.FitResult, searched: bool) -> None:
     warnings.warn(f"no convergence within {fitted.n_iter} {unit}; give {advice}", stacklevel=2)
 
 
-def _columns_for(model: Model, file: str, table: Input, columns: str | None) -> list[int]:
+def _columns_for(model: Model, file: str, table: Reader, columns: str | None) -> list[int]:
     """Where the table holds the model's features: as chosen, by their names, or all in their order."""
     if table.width is None:
         raise BadInputError(f"{table.file} is no table of rows and columns, which predictions need")
     if columns is not None:
-        chosen = table.columns(columns)
+        chosen = list(table.columns(columns))
     elif model.features is not None and table.names is not None:
         return [_named(table, name) for name in model.features]
     else:
@@ -189,20 +214,19 @@ def _columns_for(model: Model, file: str, table: Input, columns: str | None) -> 
     return chosen
 
 
-def _named(table: Input, name: str) -> int:
+def _named(table: Reader, name: str) -> int:
     position = table.named(name)
     if position is None:
         raise table.without(name)
     return position
 
 
-def _predictions(model: Model, data: Data) -> Result:
+def _predictions(model: Model, observations: Observations, X: Host) -> Result:
     """A prediction for each row, computed in parts."""
-    X = data.values
 
     def blocks() -> Iterator[Host]:
         for (cut,) in blocks_of(X.shape[:1], X.itemsize * X.shape[1]):
-            require_finite(data, cut.start or 0, X[cut])
+            _require_finite(observations, "X", X[cut], cut.start or 0)
             yield model.predict(X[cut])
 
     shape = X.shape[:1] if len(model.targets) == 1 else (len(X), len(model.targets))
