@@ -1,19 +1,16 @@
 """The one file that a job leaves."""
 
-import errno
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from .._replace import replaced
+from .._replace import DISK_FULL, replaced
 from ..errors import BadInputError
 from .files import SUFFIXES, list_of, split_key
 
 DEFAULT_KEY = "result"
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Output:
             try:
                 stream = stack.enter_context(replaced(self.path, self._confirm))
             except OSError as error:
-                if error.errno in _DISK_FULL:
+                if error.errno in DISK_FULL:
                     raise
                 raise BadInputError(f"cannot write {self.path}: {error.strerror}") from None
             yield stream
