@@ -32,7 +32,33 @@ class ArgumentError(VecprodError, ValueError):
 
 
 class NotFiniteError(ArgumentError):
-    """Data hold NaN or infinity; the message names the first row and column."""
+    """Data hold NaN or infinity; the message names the first row and column.
+
+    Attributes
+    ----------
+    argument : str or None
+        Which data; None where a sum of finite numbers overflows.
+    row, column : int or None
+        Where.
+    value : float or None
+        What was found there.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        argument: str | None = None,
+        row: int | None = None,
+        column: int | None = None,
+        value: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.argument, self.row, self.column, self.value = argument, row, column, value
+
+    def moved(self, rows: int) -> "NotFiniteError":
+        """The same error where so many rows come before the first that was counted."""
+        row = None if self.row is None else self.row + rows
+        return NotFiniteError(str(self), self.argument, row, self.column, self.value)
 
 
 class DivergenceError(VecprodError, ArithmeticError):

@@ -40,6 +40,11 @@ class Output:
             raise BadInputError(f"{word}: the output must end in {list_of(suffixes)}")
         return cls(path, force, key or DEFAULT_KEY if suffix == ".npz" else None)
 
+    @property
+    def is_table(self) -> bool:
+        """Whether the rows go into columns with names."""
+        return self.path.suffix.lower() in (".csv", ".parquet")
+
     def check(self, inputs: Iterable[Path]) -> None:
         """Raise where the output may not be written, before any work is done."""
         try:

@@ -46,8 +46,8 @@ def squares_of_residuals(parts: Iterable[Rows], coef: Host, quadratic: Quadratic
     sums, total = np.zeros((problems, k)), np.zeros((problems, 1))
     for part in parts:
         layout = part.layout
-        X = on_host(part.X).reshape(problems, part.n, layout.d).astype(np.float64)
-        y = on_host(part.y).reshape(problems, part.n, layout.targets).astype(np.float64)
+        X = on_host(part.X).reshape(problems, part.n, layout.d).astype(np.float64, order="C")
+        y = on_host(part.y).reshape(problems, part.n, layout.targets).astype(np.float64, order="C")
         weights = np.ones((problems, part.n))
         if part.weights is not None:
             weights = on_host(part.weights).reshape(problems, part.n).astype(np.float64)

@@ -163,7 +163,9 @@ class Rows:
             if values is not None and index is not None:
                 row, *others = index
                 place = f"row {first_row + row}" + _place(others, batch_axes)
-                raise NotFiniteError(f"{name} holds {values[index]} at {place}; needed are finite numbers")
+                column = others[batch_axes] if len(others) > batch_axes else None
+                message = f"{name} holds {values[index]} at {place}; needed are finite numbers"
+                raise NotFiniteError(message, name, first_row + row, column, float(values[index]))
         raise NotFiniteError("sums of squares of X or y overflow float64; scale the data down")
 
     def release(self) -> None:
