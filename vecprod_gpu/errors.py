@@ -1,5 +1,7 @@
 """Every exception that the package raises of its own; each subclasses the built-in that fits."""
 
+from typing import Self
+
 from numpy.linalg import LinAlgError
 
 
@@ -37,28 +39,26 @@ class NotFiniteError(ArgumentError):
     Attributes
     ----------
     argument : str or None
-        Which data; None where a sum of finite numbers overflows.
-    row, column : int or None
-        Where.
+        The array that holds it; None where it is not known, as of sums that overflow.
+    row : int or None
+        Its row, counted from the first one ever read.
+    column : int or None
+        Its column; None in an array that has none.
     value : float or None
-        What was found there.
+        NaN or infinity.
     """
 
-    def __init__(
-        self,
-        message: str,
-        argument: str | None = None,
-        row: int | None = None,
-        column: int | None = None,
-        value: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.argument, self.row, self.column, self.value = argument, row, column, value
+    argument: str | None = None
+    row: int | None = None
+    column: int | None = None
+    value: float | None = None
 
-    def moved(self, rows: int) -> "NotFiniteError":
-        """The same error where so many rows come before the first that was counted."""
-        row = None if self.row is None else self.row + rows
-        return NotFiniteError(str(self), self.argument, row, self.column, self.value)
+    @classmethod
+    def at(cls, argument: str, row: int, column: int | None, value: float, message: str) -> Self:
+        """The error of an element whose place is known."""
+        error = cls(message)
+        error.argument, error.row, error.column, error.value = argument, row, column, value
+        return error
 
 
 class DivergenceError(VecprodError, ArithmeticError):

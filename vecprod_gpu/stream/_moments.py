@@ -64,7 +64,9 @@ class FoldSums:
             try:
                 self.parts[-1].update(X, y, weights)
             except NotFiniteError as error:
-                raise error.moved(self._stops[fold - 1] if fold else 0) from None
+                if error.row is not None:
+                    error.row += self._stops[fold - 1] if fold else 0
+                raise
             if batch.first_row + stop == self._stops[fold]:
                 self.parts[-1] = self.parts[-1].merge(CoMoments())  # which keeps no rows
                 if fold + 1 < len(self._stops):

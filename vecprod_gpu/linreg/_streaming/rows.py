@@ -163,15 +163,19 @@ class Rows:
             if values is not None and index is not None:
                 row, *others = index
                 place = f"row {first_row + row}" + _place(others, batch_axes)
-                column = others[batch_axes] if len(others) > batch_axes else None
                 message = f"{name} holds {values[index]} at {place}; needed are finite numbers"
-                raise NotFiniteError(message, name, first_row + row, column, float(values[index]))
+                column = others[-1] if len(others) > batch_axes else None
+                raise NotFiniteError.at(name, first_row + row, column, float(values[index]), message)
         raise NotFiniteError("sums of squares of X or y overflow float64; scale the data down")
 
     def release(self) -> None:
-        """Let the system take back the pages of memory maps that these rows were read from."""
-        for array in (self.X, self.y, self.weights):
-            if isinstance(array, np.ndarray) and array.nbytes >= RELEASED_BYTES:
+        """Let the system take back the pages of memory maps that these rows were read from.
+
+        A target is small beside X, but those of all rows are not.
+        """
+        arrays = [array for array in (self.X, self.y, self.weights) if isinstance(array, np.ndarray)]
+        if sum(array.nbytes for array in arrays) >= RELEASED_BYTES:
+            for array in arrays:
                 _release(array)
 
 
