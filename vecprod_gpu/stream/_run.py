@@ -161,8 +161,9 @@ class Passes:
             raise ArgumentError(
                 "X is an iterator, whose rows can be read once: their number must be known before"
             )
-        with closing(self.batches("counting rows", 0)) as batches:
-            return sum(len(batch.X) for batch in batches)
+        self.bar.stage("counting rows")
+        batches = self.observations.batches(0, self._most_bytes())
+        return sum(len(batch.X) for batch in batches)
 
     def finish(self) -> None:
         """Remove the checkpoint: what was made of the rows is safe."""
