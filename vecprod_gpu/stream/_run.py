@@ -16,7 +16,7 @@ from .._progress import Bar
 from .._version import __version__
 from ..errors import ArgumentError, NotFiniteError
 from ..linreg._streaming.rows import Rows, join
-from ..linreg._streaming.streamed import SEGMENT_BYTES
+from ..linreg._streaming.streamed import SEGMENT_BYTES, Streamed
 from ._checkpoint import Checkpoint, State
 from ._memory import LEAST_BATCH_BYTES, batch_bytes, parse_memory
 from ._observations import Batch, Observations
@@ -50,7 +50,15 @@ class How:
 
 
 class Accumulator(Protocol):
-    """What is made of rows that come in order."""
+    """What is made of rows that come in order.
+
+    Attributes
+    ----------
+    kind : type
+        Of the summaries that it consists of.
+    """
+
+    kind: type[Streamed]
 
     def update(self, batch: Batch) -> None:
         """Take in the next rows."""
@@ -123,7 +131,8 @@ class Passes:
             accumulator.unpack({key.removeprefix(prefix): self._arrays[key] for key in mine})
         row = before["rows"]
         if not before["is_whole"]:
-            with closing(self.batches(f"reading {self.observations.files['X']}", row)) as batches:
+            description = f"reading {self.observations.files['X']}"
+            with closing(self.batches(description, row, accumulator.kind)) as batches:
                 for batch in batches:
                     try:
                         accumulator.update(batch)
@@ -180,10 +189,12 @@ class Passes:
                 yield rows.part(0, left)
                 rows.release()
 
-    def batches(self, description: str, row: int) -> Generator[Batch, None, None]:
+    def batches(
+        self, description: str, row: int, kind: type[Streamed] | None = None
+    ) -> Generator[Batch, None, None]:
         """All batches from a row on, read ahead, behind the bar."""
         observations = self.observations
-        batches = observations.batches(row, self._most_bytes())
+        batches = observations.batches(row, self._most_bytes(kind))
         self.bar.stage(description, observations.nbytes, in_bytes=True)
         done = 0
         with closing(read_ahead(batches)) as ahead:
@@ -194,23 +205,21 @@ class Passes:
                 self.bar.advance(batch.bytes_done - done)
                 done = batch.bytes_done
 
-    def _most_bytes(self) -> int:
+    def _most_bytes(self, kind: type[Streamed] | None = None) -> int:
         """What a batch may take, found out once the kernels and readers are in memory themselves."""
         if not self._batch_bytes:
             if self._memory is not None and self.observations.resumable:
-                self._warm_up()
+                self._warm_up(kind)
             held = SUMMING_BYTES + self.observations.held_bytes
             self._batch_bytes = batch_bytes(self._memory, BATCHES_HELD, held)
         return self._batch_bytes
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, kind: type[Streamed] | None) -> None:
         """Load all that the first rows need, so that it counts among what is held already."""
-        from ..linreg.moments import CoMoments
-
         batch = next(self.observations.batches(0, LEAST_BATCH_BYTES), None)
-        if batch is not None:
+        if batch is not None and kind is not None:
             with suppress(NotFiniteError):  # told with its place when the row's turn comes
-                CoMoments.from_rows(Rows.read(batch.X[:2], None, None))
+                kind.from_rows(Rows.read(batch.X[:2], None, None))
 
     def _keep(self, name: str, accumulator: Accumulator, row: int, is_whole: bool) -> None:
         """Remember what the checkpoint holds of a pass."""
