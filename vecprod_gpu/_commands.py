@@ -12,9 +12,12 @@ from vecprod_gpu import _bench_command, _precompile_command, _regression_command
 from vecprod_gpu._command_options import (
     AsJson,
     Backend,
+    CheckpointFile,
     Columns,
+    Every,
     Force,
     Header,
+    Memory,
     Output,
     file,
     order_of,
@@ -135,6 +138,9 @@ def cov(
     columns: Columns = None,
     header: Header = None,
     force: Force = False,
+    memory: Memory = None,
+    checkpoint: CheckpointFile = None,
+    every: Every = 30.0,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
@@ -142,10 +148,10 @@ def cov(
 
     Example: vecprod cov measurements.csv --columns height,weight -o cov.csv
     """
-    from vecprod_gpu.jobs import products, run
+    from vecprod_gpu.jobs import moments
 
-    order = order_of("cov", output, force, backend, as_json)
-    run.run(order, sources_of({"m": m}, columns, header), products.cov)
+    order = order_of("cov", output, force, backend, as_json, None, memory, checkpoint, every)
+    moments.run(order, sources_of({"m": m}, columns, header)["m"], "cov")
 
 
 @app.command(rich_help_panel=_JOBS)
@@ -155,6 +161,9 @@ def corr(
     columns: Columns = None,
     header: Header = None,
     force: Force = False,
+    memory: Memory = None,
+    checkpoint: CheckpointFile = None,
+    every: Every = 30.0,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
@@ -162,10 +171,10 @@ def corr(
 
     Example: vecprod corr measurements.parquet -o corr.csv
     """
-    from vecprod_gpu.jobs import products, run
+    from vecprod_gpu.jobs import moments
 
-    order = order_of("corr", output, force, backend, as_json)
-    run.run(order, sources_of({"m": m}, columns, header), products.corr)
+    order = order_of("corr", output, force, backend, as_json, None, memory, checkpoint, every)
+    moments.run(order, sources_of({"m": m}, columns, header)["m"], "corr")
 
 
 @app.command(rich_help_panel=_JOBS)

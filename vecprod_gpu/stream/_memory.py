@@ -66,7 +66,7 @@ def resident_bytes() -> int:
     return 0
 
 
-def batch_bytes(memory: int | None, copies: int) -> int:
+def batch_bytes(memory: int | None, copies: int, beside: int = 0) -> int:
     """What one batch may take, so that all that is held at a time fits.
 
     Parameters
@@ -76,6 +76,8 @@ def batch_bytes(memory: int | None, copies: int) -> int:
         size that is fastest.
     copies : int
         How many batches, or what takes as much, are held at a time.
+    beside : int, default 0
+        What is held beside them.
 
     Returns
     -------
@@ -90,9 +92,9 @@ def batch_bytes(memory: int | None, copies: int) -> int:
     if memory is None:
         return MOST_BATCH_BYTES
     held = resident_bytes()
-    share = (memory - held) // copies
+    share = (memory - held - beside) // copies
     if share < LEAST_BATCH_BYTES:
-        needed = held + copies * LEAST_BATCH_BYTES
+        needed = held + beside + copies * LEAST_BATCH_BYTES
         raise ArgumentError(
             f"memory is {memory} bytes, of which {held} are taken already; needed are {needed} or more"
         )

@@ -1,6 +1,7 @@
 """Observations of linear regressions as the caller gave them, checked, and cut into parts."""
 
 import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -113,6 +114,11 @@ class Rows:
             y=None if self.y is None else self.y[rows],
             weights=None if self.weights is None else self.weights[rows],
         )
+
+    def parts(self, most: int) -> Iterator["Rows"]:
+        """Views of all rows in order, of so many rows each; the last may have fewer."""
+        for start in range(0, self.n, most):
+            yield self.part(start, min(start + most, self.n))
 
     def take(self, indices: Host) -> "Rows":
         """A copy of some rows of a single problem."""
