@@ -10,11 +10,15 @@ import typer
 import vecprod_gpu
 from vecprod_gpu import _bench_command, _precompile_command, _regression_commands
 from vecprod_gpu._command_options import (
+    ArrayOutput,
     AsJson,
     Backend,
+    CheckpointFile,
     Columns,
+    Every,
     Force,
     Header,
+    Memory,
     Output,
     file,
     order_of,
@@ -29,7 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Batched vector products and linear regression, on CUDA GPUs and CPUs.\n\n"
-    "Files are .npy, .npz, .csv or .parquet, by their suffix; FILE.npz:KEY is one array of an archive.\n\n"
+    "Files are .npy, .npz, .csv or .parquet, by their suffix; FILE.npz:KEY is one array of an archive. "
+    "A .zarr is another format of theirs; a folder or pattern of tables is one table.\n\n"
     "Example: vecprod cov measurements.csv -o cov.csv",
 )
 
@@ -87,10 +92,13 @@ def info(
 def outer(
     a: Annotated[str, file("A", "First vectors, one in each row.")],
     b: Annotated[str, file("B", "Second vectors; the rows broadcast with those of A.")],
-    output: Output,
+    output: ArrayOutput,
     columns: Columns = None,
     header: Header = None,
     force: Force = False,
+    memory: Memory = None,
+    checkpoint: CheckpointFile = None,
+    every: Every = 30.0,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
@@ -100,20 +108,24 @@ def outer(
 
     Example: vecprod outer a.npy b.npy -o products.npy
     """
-    from vecprod_gpu.jobs import products, run
+    from vecprod_gpu.jobs import vectors
+    from vecprod_gpu.stream._paths import SUFFIXES
 
-    order = order_of("outer", output, force, backend, as_json)
-    run.run(order, sources_of({"a": a, "b": b}, columns, header), products.outer)
+    order = order_of("outer", output, force, backend, as_json, SUFFIXES, memory, checkpoint, every)
+    vectors.outer(order, sources_of({"a": a, "b": b}, columns, header))
 
 
 @app.command(rich_help_panel=_JOBS)
 def cross(
     a: Annotated[str, file("A", "First vectors, 3 components in each row.")],
     b: Annotated[str, file("B", "Second vectors; the rows broadcast with those of A.")],
-    output: Output,
+    output: ArrayOutput,
     columns: Columns = None,
     header: Header = None,
     force: Force = False,
+    memory: Memory = None,
+    checkpoint: CheckpointFile = None,
+    every: Every = 30.0,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
@@ -121,10 +133,11 @@ def cross(
 
     Example: vecprod cross velocity.csv field.csv --columns x,y,z -o force.csv
     """
-    from vecprod_gpu.jobs import products, run
+    from vecprod_gpu.jobs import vectors
+    from vecprod_gpu.stream._paths import SUFFIXES
 
-    order = order_of("cross", output, force, backend, as_json)
-    run.run(order, sources_of({"a": a, "b": b}, columns, header), products.cross)
+    order = order_of("cross", output, force, backend, as_json, SUFFIXES, memory, checkpoint, every)
+    vectors.cross(order, sources_of({"a": a, "b": b}, columns, header))
 
 
 @app.command(rich_help_panel=_JOBS)
@@ -134,6 +147,9 @@ def cov(
     columns: Columns = None,
     header: Header = None,
     force: Force = False,
+    memory: Memory = None,
+    checkpoint: CheckpointFile = None,
+    every: Every = 30.0,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
@@ -141,10 +157,10 @@ def cov(
 
     Example: vecprod cov measurements.csv --columns height,weight -o cov.csv
     """
-    from vecprod_gpu.jobs import products, run
+    from vecprod_gpu.jobs import moments
 
-    order = order_of("cov", output, force, backend, as_json)
-    run.run(order, sources_of({"m": m}, columns, header), products.cov)
+    order = order_of("cov", output, force, backend, as_json, None, memory, checkpoint, every)
+    moments.run(order, sources_of({"m": m}, columns, header)["m"], "cov")
 
 
 @app.command(rich_help_panel=_JOBS)
@@ -154,6 +170,9 @@ def corr(
     columns: Columns = None,
     header: Header = None,
     force: Force = False,
+    memory: Memory = None,
+    checkpoint: CheckpointFile = None,
+    every: Every = 30.0,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
@@ -161,10 +180,10 @@ def corr(
 
     Example: vecprod corr measurements.parquet -o corr.csv
     """
-    from vecprod_gpu.jobs import products, run
+    from vecprod_gpu.jobs import moments
 
-    order = order_of("corr", output, force, backend, as_json)
-    run.run(order, sources_of({"m": m}, columns, header), products.corr)
+    order = order_of("corr", output, force, backend, as_json, None, memory, checkpoint, every)
+    moments.run(order, sources_of({"m": m}, columns, header)["m"], "corr")
 
 
 @app.command(rich_help_panel=_JOBS)

@@ -11,7 +11,8 @@ import pytest
 
 import vecprod_gpu as vp
 from tests.jobs.tables import FORMATS, header, load, save
-from vecprod_gpu.jobs import progress, results, run
+from vecprod_gpu import _progress as progress
+from vecprod_gpu.jobs import results, run
 
 TIGHT = ["--tol", "1e-12", "--max-iter", "20000"]
 CLOSE = {"rtol": 1e-8, "atol": 1e-8}

@@ -190,8 +190,7 @@ def check(out: Any, shape: Shape, dtype: np.dtype[Any]) -> None:
     if isinstance(out, np.ndarray):
         _checks.output(out, "numpy", shape, dtype)
     elif isinstance(out, str | PathLike):
-        if Path(out).suffix.lower() not in SUFFIXES:
-            raise BadInputError(f"{out}: the output must end in {' or '.join(SUFFIXES)}, or be an array")
+        _check_path(Path(out))
     elif not all(hasattr(out, name) for name in ("shape", "dtype", "chunks", "store")):
         raise DTypeError(f"out must be a path, a NumPy array or a zarr.Array, not {type(out).__name__}")
     elif tuple(out.shape) != shape:
@@ -199,6 +198,17 @@ def check(out: Any, shape: Shape, dtype: np.dtype[Any]) -> None:
     elif not np.can_cast(dtype, out.dtype, "same_kind"):
         raise DTypeError(
             f"out has dtype {out.dtype}, which cannot hold a result of {dtype} under casting 'same_kind'"
+        )
+
+
+def _check_path(path: Path) -> None:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise BadInputError(f"{path}: the output must end in {' or '.join(SUFFIXES)}, or be an array")
+    is_store = any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+    if path.is_dir() and not (suffix == ".zarr" and is_store):
+        raise BadInputError(
+            f"cannot write {path}: it is a folder" + " without a Zarr store" * (suffix == ".zarr")
         )
 
 

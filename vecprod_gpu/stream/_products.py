@@ -1,16 +1,17 @@
 """Batched outer and cross products of vectors that need not fit in memory, block by block."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from math import prod
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from .. import _checks, _dispatch, products
+from .._progress import Bar, progress_bar
 from ..errors import ArgumentError, BadInputError, ShapeError
 from . import _gpu
 from ._checkpoint import Checkpoint, State
@@ -42,16 +43,6 @@ RELEASED_BYTES = 1 << 22
 """Of vectors that were read; fewer are not worth telling the system about."""
 
 
-class Bar(Protocol):
-    """What is told how far a job is."""
-
-    def stage(self, description: str, total: float | None = None) -> None:
-        """Begin a stage of so many units."""
-
-    def advance(self, units: float) -> None:
-        """Count what has been done of it."""
-
-
 class Operand:
     """One factor, of which rows are read as they are needed; a part that many blocks share is read once."""
 
@@ -66,12 +57,11 @@ class Operand:
     def part(self, lead: Cut, components: slice) -> Host:
         """What broadcasts to those rows of the result, and of each vector those components."""
         axes = len(self.shape) - 1
-        own = lead[len(lead) - axes :] if axes else ()
-        rows, *others = (
-            *(slice(0, 1) if length == 1 else cut for length, cut in zip(self.shape, own, strict=False)),
-            components,
-        )
-        return self._read(rows.start, rows.stop)[(slice(None), *others)]
+        if not axes:
+            return self.vectors.read(0, self.shape[0])[components]
+        own = zip(self.shape, lead[len(lead) - axes :], strict=False)
+        rows, *others = (slice(0, 1) if length == 1 else cut for length, cut in own)
+        return self._read(rows.start, rows.stop)[(slice(None), *others, components)]
 
     def _read(self, start: int, stop: int) -> Host:
         if self._rows is None or self._range != (start, stop):
@@ -378,12 +368,16 @@ class _Job:
             raise ArgumentError(
                 "a checkpoint needs an output that outlives the process: a path or a memory map"
             )
-        fingerprint = {
-            "a": product.a.vectors.fingerprint(),
-            "b": product.b.vectors.fingerprint(),
-            "backend": product.choice.backend,
-            "output": place,
-        }
+        fingerprint = (
+            {}
+            if checkpoint is None
+            else {
+                "a": product.a.vectors.fingerprint(),
+                "b": product.b.vectors.fingerprint(),
+                "backend": product.choice.backend,
+                "output": place,
+            }
+        )
         return cls(product, out, Checkpoint(checkpoint, every, fingerprint, product.function.__name__))
 
     def is_whole(self) -> bool:
@@ -410,7 +404,7 @@ class _Job:
         shape, itemsize = self.product.shape, self.product.dtype.itemsize
         self.block = self.block or self.product.block(sink.grain, memory)
         resumed = sum(map(cut_size, cuts(shape, self.block, stop=self.done)))
-        bar.stage(f"writing {place_of(self.out) or 'the result'}", prod(shape) * itemsize)
+        bar.stage(f"writing {place_of(self.out) or 'the result'}", prod(shape) * itemsize, in_bytes=True)
         bar.advance(resumed * itemsize)
         try:
             for cut, values in self.product.blocks(cuts(shape, self.block, self.done), sink.place):
@@ -445,12 +439,10 @@ def _stream(
     every: float,
     progress: bool,
 ) -> None:
-    from ..jobs.progress import Bar, progress_bar
-
     _refuse_inputs(out, a=a, b=b)
     product = kind(*(open_vectors(source, columns=columns, header=header) for source in (a, b)))
     budget = None if memory is None else parse_memory(memory)
-    with progress_bar() if progress else nullcontext(Bar()) as bar:
+    with progress_bar(progress) as bar:
         write(product, out, bar, memory=budget, checkpoint=checkpoint, every=every)
 
 

@@ -35,9 +35,14 @@ class Reader:
         self._count = 0
 
     @property
+    def n(self) -> int:
+        """How many rows there are."""
+        return self.rows.n
+
+    @property
     def reads(self) -> float:
         """How often X was read: the rows handed out over those that there are."""
-        return self._count / self.rows.n
+        return self._count / self.n
 
     def blocks(self, part: Part, most: int | None = None) -> Iterator[Rows]:
         """The rows of a part; views of contiguous ones, of at most so many if `most` says so."""
@@ -91,7 +96,7 @@ class Folds:
         except TypeError:
             folds = cls._of_splitter(cv, random_state, rows)
         else:
-            folds = cls._of_count(count, random_state, rows.n)
+            folds = cls.of_count(count, random_state, rows.n)
         if rows.kind == "numba" and any(not isinstance(split.test, slice) for split in folds.splits):
             raise DeviceError(
                 "Numba device arrays cannot pick rows: give cupy.asarray(X) and cupy.asarray(y), "
@@ -100,7 +105,8 @@ class Folds:
         return folds
 
     @classmethod
-    def _of_count(cls, count: int, random_state: Any, n: int) -> "Folds":
+    def of_count(cls, count: int, random_state: Any, n: int) -> "Folds":
+        """So many folds of n rows, shuffled unless `random_state` is None."""
         if not 2 <= count <= n:
             raise ArgumentError(
                 f"cv is {count}; needed are at least 2 folds, and no more than n_samples={n} rows"
@@ -136,7 +142,7 @@ class Folds:
 
     def moments(self, reader: Reader) -> "FoldMoments":
         """The co-moments of what is fitted, of what is held out, and of all rows."""
-        n = reader.rows.n
+        n = reader.n
         if self.is_partition:
             parts = [reader.moments(split.test) for split in self.splits]
             trains, total = _all_but_each(parts)
