@@ -36,8 +36,8 @@ ArrayOutput = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Where the result goes: .npy, .npz, .zarr, .csv or .parquet. FILE.npz:KEY names the array, which "
-        "is called result otherwise.",
+        help="Where the result goes: .npy, .npz, .zarr, .csv or .parquet. FILE.npz:KEY names the array, "
+        "which is called result otherwise.",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from math import prod
 
+from .._progress import Bar
 from ..errors import BadInputError
 from ..stream._memory import parse_memory
 from ..stream._outputs import SUFFIXES as STREAMED
@@ -14,7 +15,7 @@ from ..stream._vectors import Vectors, open_vectors
 from .data import unnamed
 from .files import Source
 from .results import Result, write
-from .run import Bar, Input, Order, naming, prepared, tell_of_array
+from .run import Input, Order, naming, prepared, tell_of_array
 
 
 def outer(order: Order, sources: Mapping[str, Source]) -> None:

@@ -1,7 +1,7 @@
-"""Outputs that are written beside their place, as a file or a folder, and renamed into it when they are whole.
+"""Outputs that are written beside their place, as a file or a folder, and renamed into it when whole.
 
-Unlike what `vecprod_gpu._replace` writes, a draft may outlive its process: where the job has a checkpoint, its
-name follows from the output and the checkpoint, and the same job goes on with it.
+Unlike what `vecprod_gpu._replace` writes, a draft may outlive its process: where the job has a checkpoint,
+its name follows from the output and the checkpoint, and the same job goes on with it.
 """
 
 import os

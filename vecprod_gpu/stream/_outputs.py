@@ -1,5 +1,6 @@
 """Where products go, block by block: a ``.npy`` file, a Zarr array, or an array that the caller gives."""
 
+import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -12,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from .. import _checks
-from .._arrays import kind_of
 from .._replace import DISK_FULL
 from ..errors import BadInputError, DTypeError, ShapeError
 from ..linreg._streaming.rows import _release
@@ -98,7 +98,7 @@ class ZarrArray(Sink):
         self._array[cut] = block
 
     def sync(self) -> None:
-        """Have the system write its chunks to the disk, which are more files than could be told one by one."""
+        """Have the system write all to the disk: the chunks are too many files to be told one by one."""
         if hasattr(os, "sync"):
             os.sync()
 
@@ -160,6 +160,8 @@ def opened(
 
     def make(draft: Path) -> None:
         try:
+            if not draft.parent.is_dir():  # which Zarr would make
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             if is_zarr:
                 _create_zarr(draft, shape, dtype)
             else:
@@ -214,12 +216,20 @@ def _check_path(path: Path) -> None:
 
 def place_of(out: Any) -> str | None:
     """Where an output is found again by another process; None of one that lives in memory."""
-    if isinstance(out, str | PathLike):
-        return str(Path(out).resolve())
-    if isinstance(out, np.memmap) and out.filename is not None and out.mode != "c":
-        return f"{Path(out.filename).resolve()}:{out.offset}"
-    root = getattr(getattr(out, "store", None), "root", None)
-    return None if root is None else str(Path(root).resolve() / str(out.path))
+    path = path_of(out)
+    if path is None:
+        return None
+    return f"{path}:{out.offset}" if isinstance(out, np.memmap) else str(path)
+
+
+def path_of(array: Any) -> Path | None:
+    """The file or folder of a path, a shared memory map or a Zarr array; None of what has none."""
+    if isinstance(array, str | PathLike):
+        return Path(array).resolve()
+    if isinstance(array, np.memmap):
+        return None if array.filename is None or array.mode == "c" else Path(array.filename).resolve()
+    root = getattr(getattr(array, "store", None), "root", None)
+    return None if root is None else Path(root).resolve() / str(array.path)
 
 
 def block_shape(shape: Shape, grain: Shape, itemsize: int, most_bytes: int) -> Shape:

@@ -29,6 +29,7 @@ from ._outputs import (
     cut_size,
     cuts,
     opened,
+    path_of,
     place_of,
 )
 from ._vectors import Vectors, open_vectors
@@ -137,7 +138,14 @@ class Product:
         whole = grain if len(self.tail) == 2 else (*grain[:-1], 3)
         wanted = DEVICE_BLOCK_BYTES if self.choice.backend == "cupy" else BLOCK_BYTES
         most = wanted if memory is None else min(wanted, batch_bytes(memory, COPIES))
-        return block_shape(self.shape, whole, self.dtype.itemsize, most)
+        block = block_shape(self.shape, whole, self.dtype.itemsize, most)
+        needed = prod(block) * self.dtype.itemsize
+        if memory is not None and needed > max(most, batch_bytes(memory, COPIES)):
+            raise ArgumentError(
+                f"memory is {memory} bytes, but a chunk of the output alone has {needed} bytes, of which "
+                f"{COPIES} are held; give it smaller chunks"
+            )
+        return block
 
     def blocks(
         self, parts: Iterator[Cut], place: Callable[[Cut], Host | None] = lambda cut: None
@@ -448,10 +456,10 @@ def _stream(
 
 def _refuse_inputs(out: Any, **inputs: Any) -> None:
     """Raise where an input would be overwritten before it is read."""
-    place = place_of(out)
+    path = path_of(out)
     for name, source in inputs.items():
-        if place is not None and place == place_of(source):
-            raise BadInputError(f"{place} is both an input and the output")
+        if path is not None and path == path_of(source):
+            raise BadInputError(f"{path} is both an input and the output")
         both = isinstance(out, np.ndarray) and isinstance(source, np.ndarray)
         if both and np.may_share_memory(out, source):
             raise ArgumentError(f"out overlaps {name}; give an array of its own")
