@@ -84,7 +84,7 @@ def test_it_is_due_every_so_many_seconds(tmp_path, monkeypatch):
         (
             {"inputs": {"X": {"path": "a.npy", "size": 256, "shape": (8, 3)}}, "cv": None},
             "a fit",
-            "inputs's X's size was 128 and is 256",
+            "a.npy: size was 128 and is 256",
         ),
     ],
 )

@@ -100,8 +100,8 @@ def predict(order: Order, file: str, source: Source) -> None:
         names = tuple(f"predicted_{target}" for target in model.targets)
         result = predictions(passes, coef, intercept, names, order.output.is_table)
         write(stream, order.output, result, bar)
-    result = replace(result, shape=(passes.rows_read, *result.shape[1:]))
-    inputs = inputs_read(passes, passes.rows_read)
+    result = replace(result, shape=(passes.rows, *result.shape[1:]))
+    inputs = inputs_read(passes, passes.rows)
     tell_of_array(order, inputs, result, start, model=file, **how_read(passes, start))
 
 

@@ -135,14 +135,12 @@ def inputs_read(passes: Passes, rows: int) -> list[Input]:
 
 def how_read(passes: Passes, start: float) -> dict[str, Any]:
     """What the report in JSON says of the reading since `start`."""
-    seconds = time.perf_counter() - start
-    nbytes = passes.observations.nbytes
-    return {
-        "rows_read": passes.rows_read,
+    told = {
+        "rows": passes.rows_read,
         "rows_resumed": passes.rows_resumed,
-        "rows_per_second": passes.rows_read / seconds,
-        "bytes": nbytes,
+        "rows_per_second": passes.rows_read / (time.perf_counter() - start),
     }
+    return {"read": told}
 
 
 def resumed_in_words(passes: Passes) -> str:

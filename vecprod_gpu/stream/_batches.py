@@ -50,6 +50,14 @@ class IteratedObservations(Observations):
             row += count
             self._starts.append(row)
 
+    def read(self) -> Batch:
+        """All rows at once."""
+        parts = list(self._all())
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in self.files}
+        weights = joined.get("sample_weight")
+        self.require_weights(weights, 0)
+        return Batch(joined["X"], joined.get("y"), weights, 0, 0)
+
     def fingerprint(self) -> dict[str, Any]:
         """Of the first batch, which is all that is known of the others."""
         return {"first": {name: _fingerprints.of_array(array) for name, array in self._first.items()}}

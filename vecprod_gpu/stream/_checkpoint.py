@@ -142,10 +142,15 @@ def _difference(before: Any, now: Any, name: str = "") -> str:
     """The first thing that is not as it was, in words; nothing if all is."""
     if before == now:
         return ""
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        if len(now) == 1:
+            return _difference(before[0], now[0], name)
+        before, now = ({str(place): one for place, one in enumerate(each)} for each in (before, now))
     if not (isinstance(before, dict) and isinstance(now, dict)):
         return f"{name or 'what it was made from'} was {_short(before)} and is {_short(now)}"
+    name = now.get("path", name)  # of a file, which says more than where it stands among the others
     for key in (*now, *(key for key in before if key not in now)):
-        inner = f"{name}'s {key}" if name else str(key)
+        inner = f"{name}: {key}" if name else str(key)
         if key not in before or key not in now:
             return f"{inner} {'is new' if key in now else 'is missing'}"
         if different := _difference(before[key], now[key], inner):

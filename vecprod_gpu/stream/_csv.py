@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from ..errors import BadInputError
 from ._reader import Host
 from ._tables import (
@@ -75,6 +77,8 @@ class CsvFile(TableFile):
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
+        if not self._has_rows():
+            return [np.empty(0) for _ in positions]
         try:
             with self.path.open("rb") as stream:
                 stream.seek(self._start)
@@ -104,6 +108,8 @@ class CsvFile(TableFile):
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
+        if not self._has_rows():
+            return [pa.null()] * self.width
         everything = dict.fromkeys(range(self.width))
         try:
             with self.path.open("rb") as stream:
@@ -111,8 +117,6 @@ class CsvFile(TableFile):
                 with arrow_csv.open_csv(stream, *self._options(everything)) as reader:
                     return list(reader.schema.types)
         except pa.ArrowInvalid as error:
-            if not self._has_rows():
-                return [pa.null()] * self.width
             raise self._diagnosis({}, error) from None
 
     def _has_rows(self) -> bool:

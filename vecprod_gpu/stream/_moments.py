@@ -23,6 +23,7 @@ class Sums(Generic[Of]):
     """One summary of all rows."""
 
     def __init__(self, kind: type[Of]) -> None:
+        self.kind: type[Streamed] = kind
         self.value = kind()
 
     def update(self, batch: Batch) -> None:
@@ -48,6 +49,7 @@ class FoldSums:
     """
 
     def __init__(self, stops: Sequence[int]) -> None:
+        self.kind: type[Streamed] = CoMoments
         self._stops = list(stops)
         self.parts: list[CoMoments] = [CoMoments()]
 

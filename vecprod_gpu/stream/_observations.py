@@ -94,6 +94,10 @@ class Observations(ABC):
         """Where an element of an argument is, in words that begin with the file."""
 
     @abstractmethod
+    def read(self) -> Batch:
+        """All rows at once; those of files that are mapped as views."""
+
+    @abstractmethod
     def target_names(self) -> Names:
         """What the targets are called."""
 
@@ -157,10 +161,16 @@ class StoredObservations(Observations):
     resumable = True
 
     def __init__(
-        self, table: Reader, target: Any, sample_weight: Any, columns: Any, header: bool | None
+        self,
+        table: Reader,
+        *,
+        target: Any = None,
+        sample_weight: Any = None,
+        columns: Any = None,
+        header: bool | None = None,
     ) -> None:
         if table.width is None:
-            raise BadInputError(f"{table.file} is no table of rows and columns, which is needed")
+            raise BadInputError(f"{table.file} is no table of rows and columns, of which rows are read")
         self._table, self._header = table, header
         beside = {"y": target, "sample_weight": sample_weight}
         parts = {name: self._part(name, what) for name, what in beside.items() if what is not None}
@@ -211,7 +221,7 @@ class StoredObservations(Observations):
             raise BadInputError(f"{self._table.file} has no rows")
 
     def read(self) -> Batch:
-        """All rows; those of files that are mapped as views."""
+        """All rows at once; a table's numbers are then of the type that they all have."""
         arrays: dict[str, Host] = {}
         for reader in self._readers:
             mine = {name: part for name, part in self._parts.items() if part.reader is reader}
@@ -381,7 +391,13 @@ def open_observations(
     [((2, 2), [2.0, 5.0]), ((2, 2), [8.0, 11.0])]
     """
     if is_path(source) or is_array(source):
-        return StoredObservations(open_reader(source, "X", header), target, sample_weight, columns, header)
+        return StoredObservations(
+            open_reader(source, "X", header),
+            target=target,
+            sample_weight=sample_weight,
+            columns=columns,
+            header=header,
+        )
     if not isinstance(source, Iterable):
         raise BadInputError(f"X is a {type(source).__name__}; needed is a path, an array or batches")
     if not (target is sample_weight is columns is None):

@@ -55,7 +55,12 @@ def require_readable(path: Path, *, may_be_folder: bool = False) -> None:
 
 def is_pattern(word: str) -> bool:
     """Whether a word stands for several files, by its wildcards."""
-    return glob.has_magic(word) and not Path(word).exists()
+    return glob.has_magic(word) and not os.path.exists(word)  # noqa: PTH110  # false of names that cannot be
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder, and not of a name that cannot be."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def table_files(word: str) -> list[Path]:

@@ -111,6 +111,7 @@ def _blocks(passes: Passes, coef: Host, intercept: Any) -> Iterator[Host]:
             dtype = np.result_type(batch.X, coef)
             X = np.ascontiguousarray(batch.X, dtype)
             found = np.einsum("nd,kd->nk", X, each.astype(dtype, copy=False)) + intercept
+            passes.rows += len(X)
             yield found.astype(dtype, copy=False).reshape(len(X), *coef.shape[1:])
 
 

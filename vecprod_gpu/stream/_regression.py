@@ -257,6 +257,7 @@ def fit(passes: Passes, settings: Settings, w0: Host | None = None) -> FitResult
         given_factor=kept if isinstance(kept, TSQR) else None,
         source=again if observations.resumable else None,
     )
+    passes.bar.stage("fitting")
     found = fitted(given, settings, w0)
     return replace(
         found,
@@ -278,6 +279,7 @@ def search(
     parts = passes.run("folds", FoldSums(stops)).parts
     _require_weight(parts)
     given = Given("numpy", parts[0].layout, np.result_type(*(part.dtype for part in parts)), n)
+    passes.bar.stage(f"trying {plan.grid.size} points in {cv} folds")
     return searched(given, folds, _Folds(passes, stops, parts), plan, scoring, fit_intercept)
 
 

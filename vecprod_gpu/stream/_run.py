@@ -16,7 +16,7 @@ from .._progress import Bar
 from .._version import __version__
 from ..errors import ArgumentError, NotFiniteError
 from ..linreg._streaming.rows import Rows, join
-from ..linreg._streaming.streamed import SEGMENT_BYTES
+from ..linreg._streaming.streamed import SEGMENT_BYTES, Streamed
 from ._checkpoint import Checkpoint, State
 from ._gpu import sharing_gpus
 from ._memory import LEAST_BATCH_BYTES, batch_bytes, parse_memory
@@ -51,7 +51,15 @@ class How:
 
 
 class Accumulator(Protocol):
-    """What is made of rows that come in order."""
+    """What is made of rows that come in order.
+
+    Attributes
+    ----------
+    kind : type
+        Of the summaries that it consists of.
+    """
+
+    kind: type[Streamed]
 
     def update(self, batch: Batch) -> None:
         """Take in the next rows."""
@@ -124,8 +132,8 @@ class Passes:
             accumulator.unpack({key.removeprefix(prefix): self._arrays[key] for key in mine})
         row = before["rows"]
         if not before["is_whole"]:
-            reading = f"reading {self.observations.files['X']}"
-            with sharing_gpus(), closing(self.batches(reading, row)) as batches:
+            description = f"reading {self.observations.files['X']}"
+            with sharing_gpus(), closing(self.batches(description, row, accumulator.kind)) as batches:
                 for batch in batches:
                     try:
                         accumulator.update(batch)
@@ -163,8 +171,9 @@ class Passes:
             raise ArgumentError(
                 "X is an iterator, whose rows can be read once: their number must be known before"
             )
-        with closing(self.batches("counting rows", 0)) as batches:
-            return sum(len(batch.X) for batch in batches)
+        self.bar.stage("counting rows")
+        batches = self.observations.batches(0, self._most_bytes())
+        return sum(len(batch.X) for batch in batches)
 
     def finish(self) -> None:
         """Remove the checkpoint: what was made of the rows is safe."""
@@ -181,10 +190,12 @@ class Passes:
                 yield rows.part(0, left)
                 rows.release()
 
-    def batches(self, description: str, row: int) -> Generator[Batch, None, None]:
+    def batches(
+        self, description: str, row: int, kind: type[Streamed] | None = None
+    ) -> Generator[Batch, None, None]:
         """All batches from a row on, read ahead, behind the bar."""
         observations = self.observations
-        batches = observations.batches(row, self._most_bytes())
+        batches = observations.batches(row, self._most_bytes(kind))
         self.bar.stage(description, observations.nbytes, in_bytes=True)
         done = 0
         with closing(read_ahead(batches)) as ahead:
@@ -195,23 +206,21 @@ class Passes:
                 self.bar.advance(batch.bytes_done - done)
                 done = batch.bytes_done
 
-    def _most_bytes(self) -> int:
+    def _most_bytes(self, kind: type[Streamed] | None = None) -> int:
         """What a batch may take, found out once the kernels and readers are in memory themselves."""
         if not self._batch_bytes:
             if self._memory is not None and self.observations.resumable:
-                self._warm_up()
+                self._warm_up(kind)
             held = SUMMING_BYTES + self.observations.held_bytes
             self._batch_bytes = batch_bytes(self._memory, BATCHES_HELD, held)
         return self._batch_bytes
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, kind: type[Streamed] | None) -> None:
         """Load all that the first rows need, so that it counts among what is held already."""
-        from ..linreg.moments import CoMoments
-
         batch = next(self.observations.batches(0, LEAST_BATCH_BYTES), None)
-        if batch is not None:
+        if batch is not None and kind is not None:
             with suppress(NotFiniteError):  # told with its place when the row's turn comes
-                CoMoments.from_rows(Rows.read(batch.X[:2], None, None))
+                kind.from_rows(Rows.read(batch.X[:2], None, None))
 
     def _keep(self, name: str, accumulator: Accumulator, row: int, is_whole: bool) -> None:
         """Remember what the checkpoint holds of a pass."""

@@ -13,6 +13,7 @@ from ._parquet import ParquetFile
 from ._paths import (
     ARRAYS,
     SUFFIXES,
+    is_folder,
     is_pattern,
     list_of,
     partition_keys,
@@ -61,7 +62,7 @@ def open_path(word: str, header: bool | None) -> Reader:
     """The reader of a file, a folder or a pattern, which is looked at without reading its numbers."""
     path, key = split_key(word)
     suffix = suffix_of(path)
-    if is_pattern(word) or (path.is_dir() and suffix not in ARRAYS):
+    if is_pattern(word) or (is_folder(path) and suffix not in ARRAYS):
         return _open_tables(word, header)
     if suffix not in SUFFIXES:
         raise BadInputError(f"{word}: an input must end in {list_of(SUFFIXES)}")
