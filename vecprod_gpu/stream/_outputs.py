@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from .. import _checks
-from .._replace import DISK_FULL
+from .._replace import DISK_FULL, drafted, new_file
 from ..errors import BadInputError, DTypeError, ShapeError
 from ..linreg._streaming.rows import _release
-from ._drafts import drafted
 
 Host = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -165,13 +164,13 @@ def opened(
             if is_zarr:
                 _create_zarr(draft, shape, dtype)
             else:
-                draft.touch(exist_ok=False)
+                new_file(draft)
         except OSError as error:
             if error.errno in DISK_FULL:
                 raise
             raise BadInputError(f"cannot write {path}: {error.strerror}") from None
 
-    with _told(path), drafted(path, make, confirm, checkpoint=checkpoint) as draft:
+    with _told(path), drafted(path, make, confirm, checkpoint) as draft:
         if is_zarr:
             import zarr
 

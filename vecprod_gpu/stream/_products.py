@@ -12,10 +12,10 @@ import numpy as np
 
 from .. import _checks, _dispatch, products
 from .._progress import Bar, progress_bar
+from .._replace import draft_of
 from ..errors import ArgumentError, BadInputError, ShapeError
 from . import _gpu
 from ._checkpoint import Checkpoint, State
-from ._drafts import draft_of
 from ._memory import batch_bytes, parse_memory
 from ._outputs import (
     BLOCK_BYTES,
