@@ -93,9 +93,11 @@ def order_of(
     """What the job is told beside its inputs."""
     from vecprod_gpu.jobs.outputs import Output
     from vecprod_gpu.jobs.run import Order
+    from vecprod_gpu.stream._memory import parse_memory
 
     where = Output.parse(output, force, suffixes) if suffixes else Output.parse(output, force)
-    return Order(job, where, backend, as_json, memory, checkpoint, every)
+    most = None if memory is None else parse_memory(memory)
+    return Order(job, where, backend, as_json, most, checkpoint, every)
 
 
 def sources_of(files: dict[str, str], columns: list[str] | None, header: bool | None) -> dict[str, "Source"]:

@@ -57,7 +57,7 @@ def cut_short(folder: Path) -> str:
 def corrupt_footer(folder: Path) -> str:
     parquet.write_table(table(rows()), folder / "data.parquet")
     contents = bytearray((folder / "data.parquet").read_bytes())
-    contents[-40:-8] = bytes(32)
+    contents[-400:-8] = bytes(392)
     (folder / "data.parquet").write_bytes(contents)
     return "data.parquet"
 

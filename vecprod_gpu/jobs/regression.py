@@ -16,7 +16,7 @@ from .._progress import Bar
 from ..errors import BadInputError
 from ..linreg._settings import STEPPING
 from ..linreg._solvers.data import MOST_COLUMNS
-from ..stream._memory import parse_memory, resident_bytes
+from ..stream._memory import resident_bytes
 from ..stream._observations import Observations, StoredObservations, open_observations
 from ..stream._prediction import predictions
 from ..stream._reader import Names, Reader
@@ -172,11 +172,11 @@ def _require_room(order: Order, observations: Observations, fitting: Fitting) ->
         )
     if order.memory is None or observations.nbytes is None:
         return
-    memory, held = parse_memory(order.memory), resident_bytes()
-    if held + observations.nbytes > memory:
+    held = resident_bytes()
+    if held + observations.nbytes > order.memory:
         raise BadInputError(
-            f"--memory is {order.memory}, but {why} needs all rows in memory, {observations.nbytes} bytes "
-            f"beside the {held} that are taken; {instead}"
+            f"--memory is {order.memory} bytes, but {why} needs all rows in memory, "
+            f"{observations.nbytes} bytes beside the {held} that are taken; {instead}"
         )
 
 

@@ -32,8 +32,8 @@ class Order:
         The backend to run on; by default each call goes where it would go anyway.
     as_json : bool
         Whether to report in JSON.
-    memory : str, optional
-        What the process may hold while it reads.
+    memory : int, optional
+        Bytes that the process may hold while it reads.
     checkpoint : str, optional
         The file to go on from after a kill.
     every : float
@@ -44,7 +44,7 @@ class Order:
     output: Output
     backend: str | None = None
     as_json: bool = False
-    memory: str | None = None
+    memory: int | None = None
     checkpoint: str | None = None
     every: float = 30.0
 

@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import BadInputError
-from ._reader import Host
+from ._reader import Host, in_one_line
 from ._tables import (
     BELOW_HEADER,
     PLAIN_ROWS,
@@ -177,7 +177,7 @@ class CsvFile(TableFile):
                         return self.holds_no_number(position, first_row + row, _text(column[row].as_py()))
                 first_row += len(batch)
         if not misfits:
-            return BadInputError(f"{self.file}: {error}")
+            return BadInputError(f"{self.file}: {in_one_line(error)}")
         where = self.row_words.format(row=misfits[0].number)
         cells, needed = misfits[0].actual_columns, misfits[0].expected_columns
         return BadInputError(f"{self.file}: {where} has {cells} cells, not {needed}")

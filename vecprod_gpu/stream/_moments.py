@@ -180,9 +180,10 @@ def co_moments(
 
     Examples
     --------
-    >>> import numpy as np, vecprod_gpu as vp
+    >>> import numpy as np
+    >>> from vecprod_gpu import stream
     >>> rows = np.array([[1., 2.], [2., 3.], [3., 5.]])
-    >>> moments = vp.stream.co_moments(rows[i : i + 1] for i in range(3))
+    >>> moments = stream.co_moments(rows[i : i + 1] for i in range(3))
     >>> moments.n_samples, moments.mean
     (3, array([2.        , 3.33333333]))
     """
@@ -228,8 +229,9 @@ def tsqr(
     Examples
     --------
     >>> import numpy as np, vecprod_gpu as vp
+    >>> from vecprod_gpu import stream
     >>> table = np.array([[1., 2., 2.], [2., 3., 3.], [3., 5., 4.], [4., 9., 6.]])
-    >>> data = vp.stream.tsqr(table, target=-1)
+    >>> data = stream.tsqr(table, target=-1)
     >>> vp.linreg_fit(data).solver
     'svd'
     """
@@ -274,8 +276,9 @@ def cov(
 
     Examples
     --------
-    >>> import numpy as np, vecprod_gpu as vp
-    >>> vp.stream.cov(np.array([[1., 2.], [2., 3.], [3., 4.]]))
+    >>> import numpy as np
+    >>> from vecprod_gpu import stream
+    >>> stream.cov(np.array([[1., 2.], [2., 3.], [3., 4.]]))
     array([[1., 1.],
            [1., 1.]])
     """
@@ -317,8 +320,9 @@ def corrcoef(
 
     Examples
     --------
-    >>> import numpy as np, vecprod_gpu as vp
-    >>> vp.stream.corrcoef(np.array([[1., 2.], [2., 3.], [3., 4.]]))
+    >>> import numpy as np
+    >>> from vecprod_gpu import stream
+    >>> stream.corrcoef(np.array([[1., 2.], [2., 3.], [3., 4.]]))
     array([[1., 1.],
            [1., 1.]])
     """

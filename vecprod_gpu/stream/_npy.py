@@ -14,7 +14,7 @@ import numpy as np
 from .._layout import size
 from ..errors import BadInputError
 from . import _fingerprints
-from ._reader import Assembler, Block, Cursor, Group, Host, Reader
+from ._reader import Assembler, Block, Cursor, Group, Host, Reader, in_one_line
 
 # What NumPy and zipfile raise for a file that is cut short, damaged, pickled, or something else altogether.
 _UNREADABLE = (ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -219,11 +219,13 @@ class NpzReader(Reader):
 
 
 def chosen(values: Host, group: Group) -> Host:
-    """A group of columns, as a view where they stand side by side."""
+    """A group of columns, as a view where they stand at equal distances."""
     if group is None:
         return values
-    adjacent = group and group == tuple(range(group[0], group[-1] + 1))
-    return values[:, group[0] : group[-1] + 1] if adjacent else values[:, list(group)]
+    step = group[1] - group[0] if len(group) > 1 else 1
+    if step > 0 and group == tuple(range(group[0], group[-1] + 1, step)):
+        return values[:, group[0] : group[-1] + 1 : step]
+    return np.take(values, group, axis=1)
 
 
 def require_numbers(file: str, dtype: np.dtype[Any]) -> None:
@@ -256,4 +258,4 @@ def named(file: str, suffix: str) -> Iterator[None]:
     try:
         yield
     except _UNREADABLE as error:
-        raise BadInputError(f"{file} is no whole {suffix} file of numbers: {error}") from None
+        raise BadInputError(f"{file} is no whole {suffix} file of numbers: {in_one_line(error)}") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadInputError
-from ._reader import Host, Names
+from ._reader import Host, Names, in_one_line
 from ._tables import PLAIN_ROWS, ArrowColumn, ArrowType, TableFile, numbers, numpy_dtype
 
 _BUFFER_BYTES = 1 << 16  # of each column: without a buffer, a row group's columns are held whole
@@ -114,4 +114,6 @@ class ParquetFile(TableFile):
                 raise BadInputError(f"cannot read {self.file}: {error.strerror}") from None
             row = getattr(self, "_row", 0)
             after = f" (after row {row})" if row else ""
-            raise BadInputError(f"{self.file} is no whole Parquet file{after}: {error}") from None
+            raise BadInputError(
+                f"{self.file} is no whole Parquet file{after}: {in_one_line(error)}"
+            ) from None

@@ -57,9 +57,10 @@ def predict(
 
     Examples
     --------
-    >>> import tempfile, pathlib, numpy as np, vecprod_gpu as vp
+    >>> import tempfile, pathlib, numpy as np
+    >>> from vecprod_gpu import stream
     >>> out = pathlib.Path(tempfile.mkdtemp()) / "predictions.npy"
-    >>> vp.stream.predict(([1.0, 10.0], 0.5), np.array([[1., 2.], [3., 4.]]), out)
+    >>> stream.predict(([1.0, 10.0], 0.5), np.array([[1., 2.], [3., 4.]]), out)
     >>> np.load(out)
     array([21.5, 43.5])
     """

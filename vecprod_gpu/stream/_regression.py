@@ -93,9 +93,10 @@ def linreg_fit(
 
     Examples
     --------
-    >>> import numpy as np, vecprod_gpu as vp
+    >>> import numpy as np
+    >>> from vecprod_gpu import stream
     >>> table = np.array([[1., 2., 2.], [2., 3., 3.], [3., 5., 5.]])
-    >>> fit = vp.stream.linreg_fit(table, target=-1)
+    >>> fit = stream.linreg_fit(table, target=-1)
     >>> fit.coef.round(9) + 0.0, fit.solver
     (array([0., 1.]), 'cholesky')
     """
@@ -179,10 +180,11 @@ def linreg_search(
 
     Examples
     --------
-    >>> import numpy as np, vecprod_gpu as vp
+    >>> import numpy as np
+    >>> from vecprod_gpu import stream
     >>> X = np.array([[0., 1.], [3., 3.], [1., 0.], [4., 2.], [2., 1.], [5., 5.]])
     >>> y = np.array([0.2, 2.9, 0.9, 4.2, 2.1, 4.8])
-    >>> search = vp.stream.linreg_search(X, target=y, l2=[0.001, 0.1, 10.0], cv=3)
+    >>> search = stream.linreg_search(X, target=y, l2=[0.001, 0.1, 10.0], cv=3)
     >>> search.best_params["l2"], round(search.best_score, 3)
     (0.1, 0.973)
     """

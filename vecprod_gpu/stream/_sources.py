@@ -1,5 +1,6 @@
 """From what a user names, a path or an array, to the reader of its format."""
 
+from importlib import import_module
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,17 @@ from ._paths import (
 from ._reader import Reader
 from ._tables import Partitioned, Table, TableFile
 from ._zarr import ZarrReader, is_zarr, open_zarr
+
+
+def require(module: str) -> None:
+    """Raise, naming what brings it, where a module is not installed."""
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        message = f'{module} is not installed; run: pip install "vecprod-gpu[stream]"'
+        raise ModuleNotFoundError(message, name=module) from None
 
 
 def is_path(source: Any) -> bool:
@@ -73,6 +85,7 @@ def open_path(word: str, header: bool | None) -> Reader:
         case ".npz":
             return NpzReader(word, path, key)
         case ".zarr":
+            require("zarr")
             return open_zarr(word, path, key)
         case _:
             return Table(word, [_open_table(path, word, header)])
@@ -86,5 +99,6 @@ def _open_tables(word: str, header: bool | None) -> Table:
 
 
 def _open_table(path: Path, file: str, header: bool | None) -> TableFile:
+    require("pyarrow")
     require_readable(path)
     return CsvFile(file, path, header) if suffix_of(path) == ".csv" else ParquetFile(file, path)

@@ -114,6 +114,7 @@ def open_vectors(
 
     Examples
     --------
+    >>> import numpy as np
     >>> vectors = open_vectors(np.arange(12.0).reshape(4, 3), columns=[2, 0])
     >>> vectors.shape, vectors.read(1, 3).tolist()
     ((4, 2), [[5.0, 3.0], [8.0, 6.0]])

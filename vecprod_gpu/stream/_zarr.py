@@ -11,7 +11,7 @@ from .._layout import size
 from ..errors import BadInputError
 from . import _fingerprints
 from ._npy import chosen, require_numbers
-from ._reader import Assembler, Block, Cursor, Group, Host, Reader
+from ._reader import Assembler, Block, Cursor, Group, Host, Reader, in_one_line
 
 
 class ZarrReader(Reader):
@@ -88,7 +88,7 @@ class ZarrReader(Reader):
             raise
         except Exception as error:
             where = f"rows {rows[0]} to {rows[1]}" if rows else "the array"
-            raise BadInputError(f"{self.file}: {where} cannot be read: {error}") from None
+            raise BadInputError(f"{self.file}: {where} cannot be read: {in_one_line(error)}") from None
 
 
 def open_zarr(file: str, path: Path, key: str | None) -> ZarrReader:
@@ -103,7 +103,7 @@ def open_zarr(file: str, path: Path, key: str | None) -> ZarrReader:
         )
         found: Any = zarr.open(store, mode="r")
     except Exception as error:
-        raise BadInputError(f"{file} is no Zarr store that can be read: {error}") from None
+        raise BadInputError(f"{file} is no Zarr store that can be read: {in_one_line(error)}") from None
     if isinstance(found, zarr.Group):
         found = _array_of(file, found, key)
     elif key is not None:
