@@ -264,3 +264,13 @@ def test_other_sums_do_not_go_there(problem):
     with machine() as one, _gpu.sharing_gpus():
         assert vp.TSQR.from_arrays(X, y).factor.tobytes() == expected
         assert one.log == []
+
+
+def test_a_stream_shares_the_gpus(problem, tmp_path):
+    X, y, weights = problem
+    np.save(tmp_path / "X.npy", X)
+    expected = bits_in_turn(problem)
+    with machine(2, 5) as one:
+        moments = vp.stream.co_moments(tmp_path / "X.npy", target=y, sample_weight=weights)
+        assert bits(moments) == expected
+    assert len({stream for what, stream in one.log if what == "launch"}) == 2
