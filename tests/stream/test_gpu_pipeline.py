@@ -257,6 +257,13 @@ def test_the_dispatcher_decides(pays, problem, monkeypatch):
     assert any(what == "launch" for what, _ in one.log) == pays
 
 
+def test_batches_are_large_where_gpus_share_them():
+    for backend, many in (("cupy", True), ("cpu", False), ("numba-cuda", False)):
+        with vp.use_backend(backend):
+            assert (_gpu.most_batch_bytes() >= 16 * (1 << 25)) == many
+    assert _gpu.most_batch_bytes() >= 16 * (1 << 25)  # the stand-in might be chosen
+
+
 def test_other_sums_do_not_go_there(problem):
     X, y, _ = problem
     with vp.use_backend("cupy"):

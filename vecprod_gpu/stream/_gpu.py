@@ -25,6 +25,7 @@ from .. import _dispatch
 from ..linreg._streaming.rows import Rows
 from ..linreg._streaming.streamed import Summarise, in_turn, summaries
 from ..linreg.moments import MomentSums, NativeMoments
+from ._memory import MOST_BATCH_BYTES
 
 Host = np.ndarray[Any, Any]
 Arrays = Mapping[str, Any]
@@ -33,6 +34,7 @@ Segments = Generator[tuple[Rows, Any], None, None]
 Tag = TypeVar("Tag")
 
 BUFFERS = 2
+DEVICE_BATCH_BYTES = 1 << 29  # sixteen segments or more, which several GPUs share
 IN_FLIGHT = 3  # batches of a lane, each at another stage; more would only hold memory
 
 
@@ -92,6 +94,13 @@ class Lanes:
 
         devices = range(cupy.cuda.runtime.getDeviceCount()) if self._devices is None else self._devices
         return [_Lane(device) for device in devices]
+
+
+def most_batch_bytes() -> int:
+    """What a batch of rows may take; on GPUs an update ends with waiting for them, and should be worth it."""
+    asked = (_dispatch.mode.get() or _dispatch.Mode()).backend
+    may_go_there = asked == "cupy" or (asked is None and _dispatch.backends()["cupy"].available)
+    return DEVICE_BATCH_BYTES if may_go_there else MOST_BATCH_BYTES
 
 
 @contextmanager

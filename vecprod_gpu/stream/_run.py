@@ -18,7 +18,7 @@ from ..errors import ArgumentError, NotFiniteError
 from ..linreg._streaming.rows import Rows, join
 from ..linreg._streaming.streamed import SEGMENT_BYTES, Streamed
 from ._checkpoint import Checkpoint, State
-from ._gpu import sharing_gpus
+from ._gpu import most_batch_bytes, sharing_gpus
 from ._memory import LEAST_BATCH_BYTES, batch_bytes, parse_memory
 from ._observations import Batch, Observations
 
@@ -212,7 +212,7 @@ class Passes:
             if self._memory is not None and self.observations.resumable:
                 self._warm_up(kind)
             held = SUMMING_BYTES + self.observations.held_bytes
-            self._batch_bytes = batch_bytes(self._memory, BATCHES_HELD, held)
+            self._batch_bytes = batch_bytes(self._memory, BATCHES_HELD, held, most_batch_bytes())
         return self._batch_bytes
 
     def _warm_up(self, kind: type[Streamed] | None) -> None:
