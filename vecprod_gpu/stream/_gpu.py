@@ -25,7 +25,6 @@ from .. import _dispatch
 from ..linreg._streaming.rows import Rows
 from ..linreg._streaming.streamed import Summarise, in_turn, summaries
 from ..linreg.moments import MomentSums, NativeMoments
-from ._memory import MOST_BATCH_BYTES
 
 Host = np.ndarray[Any, Any]
 Arrays = Mapping[str, Any]
@@ -96,11 +95,11 @@ class Lanes:
         return [_Lane(device) for device in devices]
 
 
-def most_batch_bytes() -> int:
-    """What a batch of rows may take; on GPUs an update ends with waiting for them, and should be worth it."""
+def most_batch_bytes() -> int | None:
+    """What a batch of rows may take where it may go to GPUs: an update ends with waiting for them."""
     asked = (_dispatch.mode.get() or _dispatch.Mode()).backend
     may_go_there = asked == "cupy" or (asked is None and _dispatch.backends()["cupy"].available)
-    return DEVICE_BATCH_BYTES if may_go_there else MOST_BATCH_BYTES
+    return DEVICE_BATCH_BYTES if may_go_there else None
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def resident_bytes() -> int:
     return 0
 
 
-def batch_bytes(memory: int | None, copies: int, beside: int = 0, most: int = MOST_BATCH_BYTES) -> int:
+def batch_bytes(memory: int | None, copies: int, beside: int = 0, most: int | None = None) -> int:
     """What one batch may take, so that all that is held at a time fits.
 
     Parameters
@@ -79,7 +79,7 @@ def batch_bytes(memory: int | None, copies: int, beside: int = 0, most: int = MO
     beside : int, default 0
         What is held beside them.
     most : int, optional
-        What is fastest.
+        The size that is fastest, where it is another one than on the host.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def batch_bytes(memory: int | None, copies: int, beside: int = 0, most: int = MO
         If the memory does not suffice for batches at all.
     """
     if memory is None:
-        return most
+        return most or MOST_BATCH_BYTES
     held = resident_bytes()
     share = (memory - held - beside) // copies
     if share < LEAST_BATCH_BYTES:
@@ -100,4 +100,4 @@ def batch_bytes(memory: int | None, copies: int, beside: int = 0, most: int = MO
         raise ArgumentError(
             f"memory is {memory} bytes, of which {held} are taken already; needed are {needed} or more"
         )
-    return min(share, most)
+    return min(share, most or MOST_BATCH_BYTES)

@@ -200,9 +200,9 @@ class Passes:
         done = 0
         with closing(read_ahead(batches)) as ahead:
             for batch in ahead:
+                self.shapes = _shapes(batch)  # which a checkpoint of this batch is to know
                 yield batch
                 self.rows_read += len(batch.X)
-                self.shapes = _shapes(batch)
                 self.bar.advance(batch.bytes_done - done)
                 done = batch.bytes_done
 
