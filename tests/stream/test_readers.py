@@ -182,6 +182,7 @@ class TestFolders:
 class TestTables:
     def test_empty_cells_are_nan(self, tmp_path):
         columns = {
+            "half": pa.array(np.array([1, 2, 3], np.float16), mask=np.array([False, True, False])),
             "whole": pa.array([1, None, 3]),
             "part": pa.array([1.5, 2.5, None]),
             "truth": pa.array([True, None, False]),
@@ -190,12 +191,12 @@ class TestTables:
             "coded": pa.array([4, 4, 5]).dictionary_encode(),
         }
         parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
-        wanted = np.array([[1, 1.5, 1, np.nan, 1, 4], [np.nan, 2.5, np.nan, np.nan, 2, 4]])
-        wanted = np.vstack([wanted, [3, np.nan, 0, np.nan, np.nan, 5]])
+        wanted = np.array([[1, 1, 1.5, 1, np.nan, 1, 4], [np.nan, np.nan, 2.5, np.nan, np.nan, 2, 4]])
+        wanted = np.vstack([wanted, [3, 3, np.nan, 0, np.nan, np.nan, 5]])
         (X,) = rows_of(open_observations(tmp_path / "t.parquet"))
         np.testing.assert_array_equal(X, wanted)
-        for columns in (None, "whole", "truth,coded"):
-            vectors = open_vectors(tmp_path / "t.parquet", columns=columns)
+        for names in (None, "whole", "truth,coded"):
+            vectors = open_vectors(tmp_path / "t.parquet", columns=names)
             read = vectors.read(0, 3)
             assert read.dtype == vectors.dtype == np.float64
         whole = open_vectors(tmp_path / "t.parquet", columns="coded")

@@ -1,10 +1,12 @@
 """A job that is killed at any moment goes on from its checkpoint, and ends with the same bits."""
 
 import json
+import os
 import random
 import signal
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,21 @@ ROWS = 20_000
 @pytest.fixture
 def table(tmp_path):
     """A folder with 20,000 rows of four features, and their target."""
+    return fill(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """Such a folder, with the checkpoint of a fit in it."""
+    folder = fill(tmp_path_factory.mktemp("interrupted"))
+    running = begin(folder, *JOBS["fit"], pause=0.02)
+    wait_for(folder / "half.ckpt", running)
+    running.kill()
+    finish(running)
+    return folder
+
+
+def fill(tmp_path):
     rng = np.random.default_rng(3)
     X = rng.normal(size=(ROWS, 4)) + 10
     np.save(tmp_path / "X.npy", X)
@@ -117,27 +134,30 @@ def test_the_line_says_how_many_rows_were_not_read_again(table):
         ("damage", [], "half.ckpt is no whole checkpoint"),
     ],
 )
-def test_a_checkpoint_of_another_job_is_refused(change, options, words, table):
-    (table / "model.json").write_text("earlier")
-    running = begin(table, *JOBS["fit"], pause=0.02)
-    wait_for(table / "half.ckpt", running)
-    running.kill()
-    finish(running)
-    X = np.load(table / "X.npy")
-    checkpoint = table / "half.ckpt"
+def test_a_checkpoint_of_another_job_is_refused(change, options, words, interrupted, command, monkeypatch):
+    monkeypatch.chdir(interrupted)
+    Path("model.json").write_text("earlier")
+    files = {path: (path.read_bytes(), path.stat()) for path in map(Path, ("X.npy", "y.npy", "half.ckpt"))}
+    X = np.load("X.npy")
+    checkpoint = Path("half.ckpt")
     if change == "rows":
-        np.save(table / "X.npy", np.concatenate([X, X]))
-        np.save(table / "y.npy", np.ones(2 * ROWS))
+        np.save("X.npy", np.concatenate([X, X]))
+        np.save("y.npy", np.ones(2 * ROWS))
     elif change == "content":
         X[0] += 1
-        np.save(table / "X.npy", X)
+        np.save("X.npy", X)
     elif change == "damage":
         checkpoint.write_bytes(checkpoint.read_bytes()[:-50])
     before = checkpoint.read_bytes()
-    status, out, err = finish(begin(table, *JOBS["fit"], *options))
+    try:
+        status, out, err = command(*JOBS["fit"], *options)
+        assert checkpoint.read_bytes() == before
+    finally:
+        for path, (contents, found) in files.items():
+            path.write_bytes(contents)
+            os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
     assert (status, out) == (2, "")
     assert err.startswith("vecprod: half.ckpt is ")
     assert err.count("\n") == 1
     assert words in err
-    assert checkpoint.read_bytes() == before
-    assert (table / "model.json").read_text() == "earlier"
+    assert Path("model.json").read_text() == "earlier"

@@ -95,6 +95,16 @@ class ParquetFile(TableFile):
             return [table.column(position) for position in positions]
         return [table.column(self.names[position]) for position in positions]
 
+    def _source(self) -> Any:
+        """The bytes: by Arrow's own file, which holds no lock of the interpreter, if it takes the name."""
+        import pyarrow as pa
+
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError:
+            return self.path.open("rb")
+        return pa.OSFile(str(self.path))
+
     @contextmanager
     def _opened(self) -> Iterator[Any]:
         """The file, named in what Arrow says of damage, by errors of its own or the system's."""
@@ -103,7 +113,7 @@ class ParquetFile(TableFile):
 
         try:
             with (
-                self.path.open("rb") as stream,
+                self._source() as stream,
                 parquet.ParquetFile(
                     stream, pre_buffer=False, buffer_size=_BUFFER_BYTES, page_checksum_verification=True
                 ) as opened,
