@@ -30,6 +30,16 @@ Output = Annotated[
         "called result otherwise.",
     ),
 ]
+ArrayOutput = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where the result goes: .npy, .npz, .zarr, .csv or .parquet. FILE.npz:KEY names the array, "
+        "which is called result otherwise.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Columns = Annotated[
     list[str] | None,

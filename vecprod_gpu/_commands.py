@@ -10,6 +10,7 @@ import typer
 import vecprod_gpu
 from vecprod_gpu import _bench_command, _precompile_command, _regression_commands
 from vecprod_gpu._command_options import (
+    ArrayOutput,
     AsJson,
     Backend,
     CheckpointFile,
@@ -91,10 +92,13 @@ def info(
 def outer(
     a: Annotated[str, file("A", "First vectors, one in each row.")],
     b: Annotated[str, file("B", "Second vectors; the rows broadcast with those of A.")],
-    output: Output,
+    output: ArrayOutput,
     columns: Columns = None,
     header: Header = None,
     force: Force = False,
+    memory: Memory = None,
+    checkpoint: CheckpointFile = None,
+    every: Every = 30.0,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
@@ -104,20 +108,24 @@ def outer(
 
     Example: vecprod outer a.npy b.npy -o products.npy
     """
-    from vecprod_gpu.jobs import products, run
+    from vecprod_gpu.jobs import vectors
+    from vecprod_gpu.stream._paths import SUFFIXES
 
-    order = order_of("outer", output, force, backend, as_json)
-    run.run(order, sources_of({"a": a, "b": b}, columns, header), products.outer)
+    order = order_of("outer", output, force, backend, as_json, SUFFIXES, memory, checkpoint, every)
+    vectors.outer(order, sources_of({"a": a, "b": b}, columns, header))
 
 
 @app.command(rich_help_panel=_JOBS)
 def cross(
     a: Annotated[str, file("A", "First vectors, 3 components in each row.")],
     b: Annotated[str, file("B", "Second vectors; the rows broadcast with those of A.")],
-    output: Output,
+    output: ArrayOutput,
     columns: Columns = None,
     header: Header = None,
     force: Force = False,
+    memory: Memory = None,
+    checkpoint: CheckpointFile = None,
+    every: Every = 30.0,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
@@ -125,10 +133,11 @@ def cross(
 
     Example: vecprod cross velocity.csv field.csv --columns x,y,z -o force.csv
     """
-    from vecprod_gpu.jobs import products, run
+    from vecprod_gpu.jobs import vectors
+    from vecprod_gpu.stream._paths import SUFFIXES
 
-    order = order_of("cross", output, force, backend, as_json)
-    run.run(order, sources_of({"a": a, "b": b}, columns, header), products.cross)
+    order = order_of("cross", output, force, backend, as_json, SUFFIXES, memory, checkpoint, every)
+    vectors.cross(order, sources_of({"a": a, "b": b}, columns, header))
 
 
 @app.command(rich_help_panel=_JOBS)

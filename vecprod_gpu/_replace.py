@@ -1,27 +1,30 @@
-"""A file that is written beside its place, under another name, and then renamed into it."""
+"""Files and folders that are written beside their place, under another name, and then renamed into it."""
 
 import errno
 import os
 import secrets
 import shutil
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from .errors import BadInputError
+
 if sys.platform != "win32":
     import fcntl
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+_REMOVAL_TRIES = 20  # of a folder into which threads may still be writing
+
 
 @contextmanager
 def replaced(path: Path, confirm: Callable[[], None] = lambda: None) -> Iterator[IO[bytes]]:
     """A stream that becomes the file when the block ends well, and vanishes when it does not.
-
-    What a process left beside the file that was killed while it wrote there is removed.
 
     Parameters
     ----------
@@ -35,67 +38,171 @@ def replaced(path: Path, confirm: Callable[[], None] = lambda: None) -> Iterator
     OSError
         Where the file cannot be written; of a disk that is full, it names the file.
     """
-    final = path.resolve()  # so that a link stays one
-    _remove_left_behind(final)
-    temporary, stream = _opened(final)
     try:
-        with stream:
+        with drafted(path, new_file, confirm) as draft, draft.open("r+b") as stream:
             yield stream
             stream.flush()
             # A disk that is full is to say so while the earlier file is still there.
             os.fsync(stream.fileno())
-            if final.exists():
-                confirm()
-                shutil.copymode(final, temporary)
-            if sys.platform != "win32":
-                temporary.replace(final)
-        if sys.platform == "win32":  # which renames no file that is open
-            temporary.replace(final)
     except OSError as error:
         if error.errno in DISK_FULL and error.filename is None:
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
-    finally:
-        # There is nothing to remove after it was renamed.
-        with suppress(FileNotFoundError):
-            temporary.unlink()
 
 
-def _opened(final: Path) -> tuple[Path, IO[bytes]]:
-    """A new file beside the final one, locked for as long as it is open."""
-    while True:
-        temporary = final.with_name(f"{_prefix(final)}{secrets.token_hex(4)}.tmp")
-        stream = temporary.open("xb")
-        if _is_locked(stream) and os.fstat(stream.fileno()).st_nlink == 0:
-            stream.close()  # another process took it, not locked yet, for one that was left behind
-            continue
-        return temporary, stream
+@contextmanager
+def drafted(
+    path: Path,
+    make: Callable[[Path], None],
+    confirm: Callable[[], None] = lambda: None,
+    checkpoint: Path | None = None,
+) -> Iterator[Path]:
+    """A file or folder that takes its place when the block ends well, and vanishes when it does not.
 
+    What processes that were killed left of it is removed, or gone on with where there is a checkpoint.
 
-def _remove_left_behind(final: Path) -> None:
-    """Remove the temporary files of this one that nobody holds open any more."""
-    with suppress(OSError):
-        for temporary in final.parent.glob(f"{_prefix(final)}*.tmp"):
-            with suppress(OSError):
-                if sys.platform == "win32":  # which refuses while another has it open
-                    temporary.unlink()
-                    continue
-                with temporary.open("rb") as stream:
-                    if _is_locked(stream, wait=False):
-                        temporary.unlink()
+    Parameters
+    ----------
+    path : Path
+        Its place; what stands there stays as it is until the new one, which the block has written to the
+        disk, is renamed.
+    make : callable
+        Makes an empty draft; not called where there is one to go on with.
+    confirm : callable, optional
+        Called where something is about to be replaced; it may raise.
+    checkpoint : Path, optional
+        For as long as there is such a file, the draft does not vanish; its name follows from both paths.
 
-
-def _is_locked(stream: IO[bytes], wait: bool = True) -> bool:
-    """Lock an open file, which the system unlocks when the process ends, however it does."""
-    if sys.platform == "win32":
-        return False
+    Raises
+    ------
+    BadInputError
+        If another process writes the same draft.
+    OSError
+        If it cannot be made or renamed.
+    """
+    final = path.resolve()  # so that a link stays one
+    _clear_up(final)
+    is_kept = checkpoint is not None and checkpoint.exists()
+    draft, lock = _locked_draft(path, final, make, checkpoint, is_kept)
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:  # held by another, or a file system without locks, where nothing is removed
-        return False
-    return True
+        yield draft
+        if final.exists():
+            confirm()
+            shutil.copymode(final, draft)
+        _rename(draft, final)
+    finally:
+        if checkpoint is None or not checkpoint.exists():
+            remove(draft)
+        _unlock(lock)
+
+
+def draft_of(path: Path, checkpoint: Path) -> Path:
+    """Where a job with that checkpoint writes its output until that is whole."""
+    return _name(path.resolve(), checkpoint)
+
+
+def new_file(path: Path) -> None:
+    """Make an empty file."""
+    path.touch(exist_ok=False)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if there is one."""
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    for _ in range(_REMOVAL_TRIES):
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        time.sleep(0.05)
+
+
+def _locked_draft(
+    path: Path, final: Path, make: Callable[[Path], None], checkpoint: Path | None, is_kept: bool
+) -> tuple[Path, int | None]:
+    """A draft that no other process takes for left behind: it is locked for as long as it is written."""
+    while True:
+        draft = _name(final, checkpoint)
+        if is_kept and draft.exists():
+            lock = _lock(draft, path)
+        else:
+            if draft.exists():
+                _unlock(_lock(draft, path))
+                remove(draft)
+            make(draft)
+            try:
+                lock = _lock(draft, path, wait=True)
+            except FileNotFoundError:
+                continue
+        if lock is None or draft.exists():
+            return draft, lock
+        _unlock(lock)  # another process took it, not locked yet, for one that was left behind
+
+
+def _rename(draft: Path, final: Path) -> None:
+    """Put the draft in its place; a folder that stands there makes way first, since none can be replaced."""
+    if not final.is_dir():
+        draft.replace(final)
+        return
+    aside = _aside(final)
+    final.rename(aside)
+    try:
+        draft.rename(final)
+    except BaseException:
+        aside.rename(final)
+        raise
+    remove(aside)
+
+
+def _clear_up(final: Path) -> None:
+    """Undo what processes left that were killed: half a replacement, and drafts that nobody goes on with."""
+    aside = _aside(final)
+    with suppress(OSError):
+        if aside.exists() and not final.exists():
+            aside.rename(final)
+        for draft in [aside, *final.parent.glob(f"{_prefix(final)}*.tmp")]:
+            with suppress(BadInputError, OSError):
+                lock = _lock(draft, final)
+                remove(draft)
+                _unlock(lock)
+
+
+def _lock(draft: Path, path: Path, wait: bool = False) -> int | None:
+    """Lock a file or folder, which the system unlocks when the process ends, however it does.
+
+    Where there are no such locks it is None; Windows refuses to remove what another process has open.
+    """
+    if sys.platform == "win32":
+        return None
+    handle = os.open(draft, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        os.close(handle)
+        raise BadInputError(f"another process is writing {path}") from None
+    except OSError:  # a file system without locks
+        os.close(handle)
+        return None
+    return handle
+
+
+def _unlock(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
+
+
+def _name(final: Path, checkpoint: Path | None) -> Path:
+    if checkpoint is None:
+        return final.with_name(f"{_prefix(final)}{secrets.token_hex(4)}.tmp")
+    key = zlib.crc32(os.fsencode(checkpoint.absolute()))
+    return final.with_name(f"{_prefix(final)}{key:08x}.part")
+
+
+def _aside(final: Path) -> Path:
+    return final.with_name(f"{_prefix(final)}earlier")
 
 
 def _prefix(final: Path) -> str:
-    """How the names of temporary files of one file begin: no longer than any name may be."""
+    """How the names of drafts of one output begin: no longer than any name may be."""
     return f".vecprod-{zlib.crc32(os.fsencode(final.name)):08x}-"

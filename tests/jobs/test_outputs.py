@@ -12,7 +12,7 @@ import pytest
 
 import vecprod_gpu as vp
 from tests.jobs.tables import FORMATS
-from vecprod_gpu.jobs import results
+from vecprod_gpu.stream import _products
 
 EARLIER = b"what an earlier job wrote"
 
@@ -20,7 +20,7 @@ EARLIER = b"what an earlier job wrote"
 @pytest.fixture
 def two_inputs(folder, rng, monkeypatch):
     """Inputs whose product is written in some twenty parts."""
-    monkeypatch.setattr(results, "_BLOCK_BYTES", 2**16)
+    monkeypatch.setattr(_products, "BLOCK_BYTES", 2**16)
     for name in ("a.npy", "b.npy"):
         np.save(name, rng.normal(size=(2000, 9)))
     return folder
@@ -47,15 +47,14 @@ def test_a_fault_after_some_parts_leaves_nothing(
 ):
     parts = []
 
-    def product(*arrays):
+    def product(*arrays, out):
         parts.append(len(list(two_inputs.glob(".*.tmp"))))
         if len(parts) == 5:
             raise fault
-        return batched_outer(*arrays)
+        return vp.batched_outer(*arrays, out=out)
 
-    batched_outer = vp.batched_outer
-    monkeypatch.setattr(vp, "explain", lambda *_: vp._dispatch.Choice("reference", ""))
-    monkeypatch.setattr(vp, "batched_outer", product)
+    monkeypatch.setattr(vp._dispatch, "explain", lambda *_: vp._dispatch.Choice("reference", ""))
+    monkeypatch.setattr(vp.products, "batched_outer", product)
     if earlier is not None:
         Path(f"out{suffix}").write_bytes(earlier)
     before = left(two_inputs)
@@ -110,17 +109,17 @@ WAITING = """
 import sys, time
 import vecprod_gpu as vp
 from vecprod_gpu import cli
-from vecprod_gpu.jobs import results
-results._BLOCK_BYTES = 2**16
-parts, batched_outer = [], vp.batched_outer
-def product(*arrays):
+from vecprod_gpu.stream import _products
+_products.BLOCK_BYTES = 2**16
+parts = []
+def product(*arrays, out):
     parts.append(1)
     if len(parts) == 5:
         print("begun", flush=True)
         time.sleep(60)
-    return batched_outer(*arrays)
-vp.explain = lambda *_: vp._dispatch.Choice("reference", "")
-vp.batched_outer = product
+    return vp.batched_outer(*arrays, out=out)
+vp._dispatch.explain = lambda *_: vp._dispatch.Choice("reference", "")
+vp.products.batched_outer = product
 sys.exit(cli.main(sys.argv[1:]))
 """
 

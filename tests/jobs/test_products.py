@@ -10,6 +10,7 @@ from pyarrow import parquet
 
 from tests.jobs.tables import FORMATS, header, load, save
 from vecprod_gpu.jobs import results
+from vecprod_gpu.stream import _products
 
 EXACT = {"rtol": 0, "atol": 0}
 SUMS = {"rtol": 1e-12, "atol": 1e-12}
@@ -118,7 +119,7 @@ def test_grid_normals(steps, folder, job, rng):
 def test_products_are_the_same_in_parts(
     name, suffix, block_bytes, a_shape, b_shape, folder, job, rng, monkeypatch
 ):
-    monkeypatch.setattr(results, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(_products, "BLOCK_BYTES", block_bytes)
     a, b = rng.normal(size=a_shape), rng.normal(size=b_shape)
     np.save("a.npy", np.asfortranarray(a)), np.save("b.npy", b)
     job(name, "a.npy", "b.npy", "-o", f"out{suffix}")
@@ -127,7 +128,7 @@ def test_products_are_the_same_in_parts(
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_a_table_is_written_in_parts(suffix, folder, job, rng, monkeypatch):
-    monkeypatch.setattr(results, "_BLOCK_BYTES", 200)
+    monkeypatch.setattr(_products, "BLOCK_BYTES", 200)
     a, b = rng.normal(size=(2, 50, 3))
     np.save("a.npy", a), np.save("b.npy", b)
     job("cross", "a.npy", "b.npy", "-o", f"out{suffix}")

@@ -17,6 +17,7 @@ from unittest import mock
 
 import numpy as np
 
+from tests.shim import streams
 from tests.shim.build import build
 from vecprod_gpu import _compile, _dispatch
 from vecprod_gpu.backends import _chip, cupy_raw
@@ -25,13 +26,27 @@ DEFAULT_SHARED_BYTES = 49152
 MOST_SHARED_BYTES = 65536  # of compute capability 7.5, the least that any supported GPU grants
 MULTIPROCESSORS = 4
 
+VIEWS = ("broadcast_to", "moveaxis", "reshape")  # functions that read no numbers
+
+CONSTANTS = {
+    "cudaDevAttrCooperativeLaunch": 1,
+    "cudaDevAttrMultiProcessorCount": MULTIPROCESSORS,
+    "cudaDevAttrMaxSharedMemoryPerBlockOptin": MOST_SHARED_BYTES,
+}
+
+machine = streams.Machine()  # `on_machine` puts others in its place
+
 
 class ndarray(np.ndarray):
     """An array that NumPy's functions refuse to mix with NumPy's own arrays."""
 
     __module__ = "cupy"
 
+    def __array_finalize__(self, source):
+        self._device = getattr(source, "_device", machine.device)
+
     def __array_ufunc__(self, ufunc, method, *inputs, out=(), **options):
+        machine.settle()
         _refuse_host_arrays(*inputs, *out)
         results = getattr(ufunc, method)(
             *map(_bare, inputs), **({"out": tuple(map(_bare, out))} if out else {}), **options
@@ -41,12 +56,15 @@ class ndarray(np.ndarray):
     def __array_function__(self, function, types, args, kwargs):
         if any(kind is np.ndarray for kind in types):
             raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+        if function.__name__ not in VIEWS:
+            machine.settle()
         return _wrap(super().__array_function__(function, types, args, kwargs))
 
     def __getitem__(self, key):
         return _wrap(super().__getitem__(key))
 
     def __setitem__(self, key, value):
+        machine.settle()
         _refuse_host_arrays(value)
         super().__setitem__(key, value)
 
@@ -58,15 +76,22 @@ class ndarray(np.ndarray):
     @property
     def data(self):
         """Where CuPy keeps the pointer."""
-        return types.SimpleNamespace(ptr=self.ctypes.data)
+        return streams.MemoryPointer(machine, self)
 
     @property
     def device(self):
-        """The one device there is."""
-        return types.SimpleNamespace(id=0)
+        """Where it lies."""
+        return types.SimpleNamespace(id=self._device)
+
+    def astype(self, dtype, **options):
+        """As NumPy's."""
+        if dtype != self.dtype:
+            machine.settle()
+        return super().astype(dtype, **options)
 
     def get(self):
         """Return a copy on the host."""
+        machine.settle()
         return np.array(self, subok=False)
 
 
@@ -97,6 +122,7 @@ def asarray(value, dtype=None):
         value = np.asarray(holder).view(ndarray)
     if isinstance(value, ndarray):
         return value if dtype is None else value.astype(dtype, copy=False)
+    machine.settle()
     return np.array(value, dtype=dtype, subok=False).view(ndarray)
 
 
@@ -110,7 +136,9 @@ def empty(shape, dtype=float):
     result = np.empty(shape, dtype)
     if result.size:
         result.reshape(-1).view(np.uint8)[:] = 0xFF
-    return result.view(ndarray)
+    memory = result.view(streams.Memory)
+    memory.stream = machine.current_stream()
+    return memory.view(ndarray)
 
 
 def copyto(destination, source, casting="same_kind"):
@@ -118,6 +146,7 @@ def copyto(destination, source, casting="same_kind"):
     if not isinstance(destination, ndarray):
         raise TypeError("dst must be cupy.ndarray")
     _refuse_host_arrays(source)
+    machine.settle()
     np.copyto(_bare(destination), _bare(source), casting=casting)
 
 
@@ -129,6 +158,8 @@ def _numpy_function(name):
 
     def on_device(*args, **kwargs):
         _refuse_host_arrays(*args)
+        if not (name in VIEWS or (name == "ascontiguousarray" and args[0].flags.c_contiguous)):
+            machine.settle()
         return _wrap(function(*map(_bare, args), **kwargs))
 
     return on_device
@@ -165,7 +196,7 @@ class RawKernel:
         self._shared_bytes_limit = count
 
     def __call__(self, grid, block, args, *, shared_mem=0):
-        """Launch, and wait: there are no streams here."""
+        """Launch on the current stream; on the default one, wait as well."""
         self.kernel(grid, block, args, shared_mem)
 
     def kernel(self, grid, block, args, shared_mem=0, *, enable_cooperative_groups=False):
@@ -174,8 +205,14 @@ class RawKernel:
             raise RuntimeError("CUDA_ERROR_INVALID_VALUE: invalid argument")
         if enable_cooperative_groups and np.prod(grid) > MULTIPROCESSORS:
             raise RuntimeError("CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE")
-        packed = [_pack(value) for value in args]
-        self._module.launch(self._name, grid, block[0], packed, shared_mem, enable_cooperative_groups)
+        if any(isinstance(value, ndarray) and value.device.id != machine.device for value in args):
+            raise RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS: an array lies on another device")
+
+        def launch(args=tuple(args)):  # which are kept for as long as it waits
+            packed = [_pack(value) for value in args]
+            self._module.launch(self._name, grid, block[0], packed, shared_mem, enable_cooperative_groups)
+
+        machine.run_or_queue("launch", launch)
 
 
 def _pack(value):
@@ -214,21 +251,7 @@ def _make_module(options):
     fake.elements_read = lambda: sum(module.elements_read for module in fake.built.values())
     fake.ndarray, fake.RawModule, fake.RawKernel = ndarray, RawModule, RawKernel
     fake.asarray, fake.array, fake.asnumpy, fake.empty, fake.copyto = asarray, asarray, asnumpy, empty, copyto
-    stream = types.SimpleNamespace(ptr=0, synchronize=lambda: None)
-    fake.cuda = types.SimpleNamespace(
-        is_available=lambda: True,
-        get_current_stream=lambda: stream,
-        Device=lambda *_: types.SimpleNamespace(id=0, synchronize=lambda: None),
-        runtime=types.SimpleNamespace(
-            getDevice=lambda: 0,
-            getDeviceCount=lambda: 1,
-            deviceSynchronize=lambda: None,
-            deviceGetAttribute=lambda attribute, device: attribute,
-            cudaDevAttrCooperativeLaunch=1,
-            cudaDevAttrMultiProcessorCount=MULTIPROCESSORS,
-            cudaDevAttrMaxSharedMemoryPerBlockOptin=MOST_SHARED_BYTES,
-        ),
-    )
+    fake.cuda = streams.cuda(machine, CONSTANTS)
     return fake
 
 
@@ -243,6 +266,17 @@ def install(*, sanitize=False, count_reads=False, edit=lambda source: source):
         mock.patch.object(cupy_raw, "_has_nvrtc", return_value=True),
     ):
         yield fake
+
+
+@contextlib.contextmanager
+def on_machine(devices, seed):
+    """Let the stand-in that is installed have some devices, whose streams run in an order of that seed."""
+    fake, other = sys.modules["cupy"], streams.Machine(devices, seed)
+    with (
+        mock.patch.object(sys.modules[__name__], "machine", other),
+        mock.patch.object(fake, "cuda", streams.cuda(other, CONSTANTS)),
+    ):
+        yield other
 
 
 @contextlib.contextmanager

@@ -48,7 +48,7 @@ class Output:
     def check(self, inputs: Iterable[Path]) -> None:
         """Raise where the output may not be written, before any work is done."""
         try:
-            if self.path.is_dir():
+            if self.path.is_dir() and self.path.suffix.lower() != ".zarr":
                 raise BadInputError(f"cannot write {self.path}: it is a folder")
             if not self.path.exists():
                 return
@@ -64,14 +64,15 @@ class Output:
         """A stream that becomes the file when the block ends well, and vanishes when it does not."""
         with ExitStack() as stack:
             try:
-                stream = stack.enter_context(replaced(self.path, self._confirm))
+                stream = stack.enter_context(replaced(self.path, self.confirm))
             except OSError as error:
                 if error.errno in DISK_FULL:
                     raise
                 raise BadInputError(f"cannot write {self.path}: {error.strerror}") from None
             yield stream
 
-    def _confirm(self) -> None:
+    def confirm(self) -> None:
+        """Raise where a file may not be replaced."""
         if not self.force:
             raise BadInputError(f"{self.path} has come into being meanwhile; --force replaces it")
 

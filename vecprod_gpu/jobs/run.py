@@ -74,8 +74,8 @@ class Input:
 
 
 @contextmanager
-def working(order: Order, inputs: Iterable[Path]) -> Iterator[tuple[IO[bytes], Bar]]:
-    """The stream that becomes the output and the bar, on the backend that was asked for."""
+def prepared(order: Order, inputs: Iterable[Path]) -> Iterator[Bar]:
+    """The bar of a job whose output may be written, on the backend that was asked for."""
     inputs = list(inputs)
     order.output.check(inputs)
     if order.checkpoint is not None:
@@ -84,11 +84,14 @@ def working(order: Order, inputs: Iterable[Path]) -> Iterator[tuple[IO[bytes], B
             raise BadInputError(
                 f"--checkpoint is {order.checkpoint}, which is an input or the output as well"
             )
-    with (
-        use_backend(order.backend) if order.backend else nullcontext(),
-        progress_bar() as bar,
-        order.output.replaced() as stream,
-    ):
+    with use_backend(order.backend) if order.backend else nullcontext(), progress_bar() as bar:
+        yield bar
+
+
+@contextmanager
+def working(order: Order, inputs: Iterable[Path]) -> Iterator[tuple[IO[bytes], Bar]]:
+    """The stream that becomes the output and the bar, on the backend that was asked for."""
+    with prepared(order, inputs) as bar, order.output.replaced() as stream:
         yield stream, bar
 
 

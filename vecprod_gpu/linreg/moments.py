@@ -69,15 +69,9 @@ class NativeMoments:
         return cls(total, means, matrix, choice)
 
     def to_host(self) -> "MomentSums":
-        """The same on the host, where weights that add up to nothing leave zeros."""
-        total, means, matrix = (
-            np.asarray(self.choice.module.export(part, "numpy"))
-            for part in (self.total, self.means, self.matrix)
-        )
-        weightless = total == 0
-        if weightless.any():
-            means[weightless] = matrix[weightless] = 0.0
-        return MomentSums(total, means, matrix)
+        """The same on the host."""
+        parts = self.total, self.means, self.matrix
+        return MomentSums.of_parts(*(np.asarray(self.choice.module.export(part, "numpy")) for part in parts))
 
 
 @dataclass(frozen=True)
@@ -102,6 +96,14 @@ class MomentSums:
     def of(cls, rows: Rows) -> "MomentSums":
         """Read the rows once, in one pass of the backend that the dispatcher chooses."""
         return NativeMoments.of(rows).to_host()
+
+    @classmethod
+    def of_parts(cls, total: Host, means: Host, matrix: Host) -> "MomentSums":
+        """What a backend has computed, where weights that add up to nothing leave zeros."""
+        weightless = total == 0
+        if weightless.any():
+            means[weightless] = matrix[weightless] = 0.0
+        return cls(total, means, matrix)
 
     def is_finite(self) -> bool:
         """Whether no element of the data is NaN or infinite, nor their squares."""

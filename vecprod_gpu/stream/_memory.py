@@ -66,7 +66,7 @@ def resident_bytes() -> int:
     return 0
 
 
-def batch_bytes(memory: int | None, copies: int, beside: int = 0) -> int:
+def batch_bytes(memory: int | None, copies: int, beside: int = 0, most: int | None = None) -> int:
     """What one batch may take, so that all that is held at a time fits.
 
     Parameters
@@ -78,6 +78,8 @@ def batch_bytes(memory: int | None, copies: int, beside: int = 0) -> int:
         How many batches, or what takes as much, are held at a time.
     beside : int, default 0
         What is held beside them.
+    most : int, optional
+        The size that is fastest, where it is another one than on the host.
 
     Returns
     -------
@@ -90,7 +92,7 @@ def batch_bytes(memory: int | None, copies: int, beside: int = 0) -> int:
         If the memory does not suffice for batches at all.
     """
     if memory is None:
-        return MOST_BATCH_BYTES
+        return most or MOST_BATCH_BYTES
     held = resident_bytes()
     share = (memory - held - beside) // copies
     if share < LEAST_BATCH_BYTES:
@@ -98,4 +100,4 @@ def batch_bytes(memory: int | None, copies: int, beside: int = 0) -> int:
         raise ArgumentError(
             f"memory is {memory} bytes, of which {held} are taken already; needed are {needed} or more"
         )
-    return min(share, MOST_BATCH_BYTES)
+    return min(share, most or MOST_BATCH_BYTES)

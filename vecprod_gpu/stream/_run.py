@@ -18,6 +18,7 @@ from ..errors import ArgumentError, NotFiniteError
 from ..linreg._streaming.rows import Rows, join
 from ..linreg._streaming.streamed import SEGMENT_BYTES, Streamed
 from ._checkpoint import Checkpoint, State
+from ._gpu import most_batch_bytes, sharing_gpus
 from ._memory import LEAST_BATCH_BYTES, batch_bytes, parse_memory
 from ._observations import Batch, Observations
 
@@ -132,7 +133,7 @@ class Passes:
         row = before["rows"]
         if not before["is_whole"]:
             description = f"reading {self.observations.files['X']}"
-            with closing(self.batches(description, row, accumulator.kind)) as batches:
+            with sharing_gpus(), closing(self.batches(description, row, accumulator.kind)) as batches:
                 for batch in batches:
                     try:
                         accumulator.update(batch)
@@ -199,9 +200,9 @@ class Passes:
         done = 0
         with closing(read_ahead(batches)) as ahead:
             for batch in ahead:
+                self.shapes = _shapes(batch)  # which a checkpoint of this batch is to know
                 yield batch
                 self.rows_read += len(batch.X)
-                self.shapes = _shapes(batch)
                 self.bar.advance(batch.bytes_done - done)
                 done = batch.bytes_done
 
@@ -211,7 +212,7 @@ class Passes:
             if self._memory is not None and self.observations.resumable:
                 self._warm_up(kind)
             held = SUMMING_BYTES + self.observations.held_bytes
-            self._batch_bytes = batch_bytes(self._memory, BATCHES_HELD, held)
+            self._batch_bytes = batch_bytes(self._memory, BATCHES_HELD, held, most_batch_bytes())
         return self._batch_bytes
 
     def _warm_up(self, kind: type[Streamed] | None) -> None:

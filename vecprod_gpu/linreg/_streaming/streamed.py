@@ -5,7 +5,9 @@ one pass, and the summaries are merged pairwise, by a binary counter.  Rows that
 wait for the next chunk.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from contextvars import ContextVar
 from os import PathLike
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -66,6 +68,21 @@ class Tree:
                 last = level if last is None else level.merge(last)
         return last
 
+
+Summarise = Callable[[Rows], Any]
+
+
+def in_turn(summarise: Summarise, segments: Iterable[Rows]) -> Generator[tuple[Rows, Any], None, None]:
+    """Each segment with its summary, one after another."""
+    for segment in segments:
+        with np.errstate(over="ignore", invalid="ignore"):  # told where the summary is checked
+            summary = summarise(segment)
+        yield segment, summary
+
+
+Summaries = Callable[[Summarise, Iterator[Rows]], Generator[tuple[Rows, Any], None, None]]
+summaries: ContextVar[Summaries] = ContextVar("vecprod_gpu.summaries", default=in_turn)
+"""How segments of one length are summarised; another way may work on several at once, in their order."""
 
 Self = TypeVar("Self", bound="Streamed")
 
@@ -318,30 +335,35 @@ class Streamed:
         start = 0
         if waiting and held + rows.n >= length:
             start = length - held
-            self._push(tree, join([*waiting, rows.part(0, start)]), self._n_samples - held)
+            self._push(tree, join([*waiting, rows.part(0, start)]), length, self._n_samples - held)
             waiting = []
-        while not waiting and rows.n - start >= length:
-            self._push(tree, rows.part(start, start + length), self._n_samples + start)
-            start += length
+        if not waiting:
+            stop = start + (rows.n - start) // length * length
+            self._push(tree, rows.part(start, stop), length, self._n_samples + start)
+            start = stop
         return [*waiting, rows.part(start, rows.n)] if start < rows.n else waiting
 
-    def _push(self, tree: Tree, segment: Rows, first_row: int) -> None:
-        tree.push(self._checked_summary(segment, first_row))
-        segment.release()
+    def _push(self, tree: Tree, rows: Rows, length: int, first_row: int) -> None:
+        """Push the summaries of rows that are whole segments of that length."""
+        segments = (rows.part(start, start + length) for start in range(0, rows.n, length))
+        with closing(summaries.get()(self._summarise, segments)) as summarised:
+            for segment, summary in summarised:
+                tree.push(_checked(summary, segment, first_row))
+                segment.release()
+                first_row += length
 
     def _summary_of_last(self, waiting: list[Rows], n_samples: int) -> Any:
         """The summary of the rows that fill no segment, None if there are none."""
         if not waiting:
             return None
-        rows = join(waiting)
-        return self._checked_summary(rows, n_samples - rows.n)
+        ((rows, summary),) = in_turn(self._summarise, [join(waiting)])
+        return _checked(summary, rows, n_samples - rows.n)
 
-    def _checked_summary(self, rows: Rows, first_row: int) -> Any:
-        with np.errstate(over="ignore", invalid="ignore"):  # told below, with the place
-            summary = self._summarise(rows)
-        if not summary.is_finite():
-            rows.raise_for_not_finite(first_row)
-        return summary
+
+def _checked(summary: Any, rows: Rows, first_row: int) -> Any:
+    if not summary.is_finite():
+        rows.raise_for_not_finite(first_row)
+    return summary
 
 
 def segment_rows(rows: Rows) -> int:
