@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from ..._arrays import Array
+from ..._arrays import Array, Kind
 from ..._libraries import takes_any_library
 from ...errors import ArgumentError, ShapeError
 from . import archive
@@ -361,6 +361,11 @@ class Streamed:
 
 
 def segment_rows(rows: Rows) -> int:
-    """Rows of a segment: a power of two."""
-    nbytes = SEGMENT_BYTES if rows.kind == "numpy" else DEVICE_SEGMENT_BYTES
-    return 1 << max(0, (nbytes // (8 * rows.layout.columns)).bit_length() - 1)
+    """Rows of a segment."""
+    return rows_of_segment(rows.kind, rows.layout.columns)
+
+
+def rows_of_segment(kind: Kind, columns: int) -> int:
+    """Rows of a segment of so many columns: a power of two."""
+    nbytes = SEGMENT_BYTES if kind == "numpy" else DEVICE_SEGMENT_BYTES
+    return 1 << max(0, (nbytes // (8 * columns)).bit_length() - 1)

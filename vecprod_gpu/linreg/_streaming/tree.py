@@ -9,11 +9,15 @@ from ...errors import ShapeError
 from .rows import Host, Layout
 
 
-class Summary(Protocol):
-    """What is known of some rows: a dataclass of float64 arrays."""
+class Mergeable(Protocol):
+    """What is known of a leaf."""
 
     def merge(self, later: Any) -> Any:
-        """Summary of these rows and of those after them."""
+        """What is known of this leaf and of the one after it."""
+
+
+class Summary(Mergeable, Protocol):
+    """What is known of some rows: a dataclass of float64 arrays."""
 
     def is_finite(self) -> bool:
         """Whether the rows held finite numbers, and nothing overflowed."""
@@ -87,7 +91,7 @@ class Tree:
         tree.nodes, tree.stop = list(self.nodes), self.stop
         return tree
 
-    def push(self, summary: Summary | None) -> None:
+    def push(self, summary: Mergeable | None) -> None:
         """Add the summary of the next leaf."""
         self._append(Node(self.stop, 0, summary))
 
@@ -96,7 +100,7 @@ class Tree:
         for node in later.nodes:
             self._append(node)
 
-    def total(self, last: Summary | None = None) -> Any:
+    def total(self, last: Mergeable | None = None) -> Any:
         """The summary of all leaves and of what comes after them, the last first; None of nothing."""
         for node in reversed(self.nodes):
             last = _merged(node.summary, last)
@@ -133,7 +137,12 @@ class Part:
     @classmethod
     def without_rows(cls, number: int) -> "Part":
         """A leaf that holds nothing."""
-        return cls(None, None, 0, Tree()).as_leaf(number)
+        return cls.of_nothing().as_leaf(number)
+
+    @classmethod
+    def of_nothing(cls, first: int = 0) -> "Part":
+        """No leaf at all, before that of the number `first`."""
+        return cls(None, None, 0, Tree(first))
 
     def as_leaf(self, number: int) -> "Part":
         """All of it as the leaf of that number."""
