@@ -21,7 +21,7 @@ def shrink_segments():
 
 def random_rows(rng, n, models=()):
     """Three columns with means far from 0, targets, and weights of which some are 0."""
-    X = rng.standard_normal((n, COLUMNS - 1)) + [5, -3, 100]
+    X = rng.standard_normal((n, COLUMNS - 1)) + np.array([5, -3, 100])
     s = rng.random(n)
     s[1::5] = 0
     return X, rng.standard_normal((n, *models)) + 2, s

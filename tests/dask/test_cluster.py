@@ -35,7 +35,7 @@ def _small_segments():
 def client():
     """Of four workers, which the tests may have fewer of."""
     with (
-        LocalCluster(4, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=4, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
         client.register_worker_callbacks(shrink_segments)

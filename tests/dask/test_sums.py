@@ -92,7 +92,7 @@ def test_lengths_that_are_not_known(rng):
     assert_same_summary(ours, in_blocks(CoMoments, (32,) * 3, X, y))
     with pytest.raises(vp.errors.ShapeError, match="y has 2 chunks of rows; needed are 3"):
         vecprod_gpu.dask.co_moments(kept, da.from_array(y, chunks=48))
-    with pytest.raises(vp.errors.ShapeError, match="in block 1"):
+    with pytest.raises(vp.errors.ShapeError, match=r"in block \d"):
         vecprod_gpu.dask.co_moments(kept, da.from_array(y, chunks=((32, 31, 33),))).compute()
 
 
@@ -113,7 +113,8 @@ def test_data_frames(rng, lengths):
     fit = vecprod_gpu.dask.linreg_fit(lazy, "target", **how).compute()
     np.testing.assert_array_equal(fit.coef, vp.linreg_fit(theirs).coef)
     search = vecprod_gpu.dask.linreg_search(lazy, "target", sample_weight="weight", l2=[0.1, 1]).compute()
-    np.testing.assert_array_equal(search.scores, vp.linreg_search(X, y, sample_weight=s, l2=[0.1, 1]).scores)
+    theirs = vp.linreg_search(X, y, sample_weight=s, l2=[0.1, 1])
+    np.testing.assert_allclose(search.scores, theirs.scores, rtol=1e-11)
     np.testing.assert_allclose(
         vecprod_gpu.dask.cov(lazy[["a", "b"]]).compute(), np.cov(X[:, :2].T), rtol=1e-12
     )
@@ -275,18 +276,12 @@ class TestManners:
         X = da.random.default_rng(0).random((100, 3), chunks=(10, 3))
         y = da.random.default_rng(1).random(100, chunks=10)
         (lazy,) = dask.optimize(vecprod_gpu.dask.co_moments(X, y))
-        assert len(lazy.__dask_graph__()) <= 10 + 2 + 1 + 10  # blocks, joins, the result, and their places
+        assert len(lazy.__dask_graph__()) == 10 + 2 + 1 + 1  # blocks, what joins them, and the result
 
     def test_one_thread_a_task(self):
-        def count(block):
-            seen.append(_threads.thread_count())
-            return np.asarray(block)
-
-        seen = []
-        with _threads.sharing_processors():
-            assert _threads.thread_count() == _threads.most_threads()
-        dask.delayed(lambda: count_in_task(seen))().compute(scheduler="threads", num_workers=2)
-        assert seen == [1]
+        count = dask.delayed(threads_of_a_task)()
+        assert count.compute(scheduler="threads") == 1
+        assert count.compute(scheduler="synchronous") == _threads.most_threads()
 
     def test_the_row_is_named(self, rng):
         X, y, s = random_rows(rng, 100)
@@ -294,9 +289,9 @@ class TestManners:
         lazy = da.from_array(X, chunks=(30, 3))
         with pytest.raises(vp.errors.NotFiniteError, match=r"^X holds nan at row 73, column 2;"):
             vecprod_gpu.dask.co_moments(lazy, y).compute()
-        with pytest.raises(vp.errors.NotFiniteError, match=r"at row 13, column 2;.* in block 2"):
+        with pytest.raises(vp.errors.NotFiniteError, match=r"at row 13, column 2;.*\(in block 2"):
             vecprod_gpu.dask.co_moments(lazy[lazy[:, 0] > -9e9]).compute()
-        s[40] = -1
+        lazy, s[40] = da.from_array(np.ones((100, 3)), chunks=(30, 3)), -1
         with pytest.raises(vp.errors.ArgumentError, match=r"must not be negative.* at row 10 \(in block 1"):
             vecprod_gpu.dask.co_moments(lazy, y, s).compute()
 
@@ -322,6 +317,6 @@ class TestManners:
         np.testing.assert_array_equal(ours.compute(), vp.batched_outer(a, b, alpha=2.0))
 
 
-def count_in_task(seen):
+def threads_of_a_task():
     with _threads.sharing_processors():
-        seen.append(_threads.thread_count())
+        return _threads.thread_count()

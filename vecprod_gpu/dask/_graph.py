@@ -1,5 +1,6 @@
 """Graphs: a task for each block, a tree of tasks that join what they know, and one that finishes."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -7,14 +8,15 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
+from dask._task_spec import Task, convert_legacy_graph
 from dask.base import tokenize
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
+from dask.utils import ensure_dict
 
 from ._tasks import finish, join_blocks
 
 FAN_IN = 8  # what is known of so many neighbours meets in one task
-MOST_FUSED = 8  # inputs of a block's task that become a part of it, so that rows stay where they are
 
 
 def of_blocks(summarise: Callable[..., Any], arrays: Sequence[da.Array], places: Sequence[Any]) -> da.Array:
@@ -37,8 +39,29 @@ def of_blocks(summarise: Callable[..., Any], arrays: Sequence[da.Array], places:
         concatenate=True,
         adjust_chunks={"i": (1,) * len(places)},
     )
-    with dask.config.set({"optimization.fuse.ave-width": MOST_FUSED}):
-        return dask.optimize(known)[0]
+    (known,) = dask.optimize(known)
+    if dask.config.get("optimization.fuse.active") is False:
+        return known
+    graph = _fused(known.__dask_graph__(), [(known.name, i) for i in range(len(places))])
+    graph = HighLevelGraph.from_collections(known.name, graph)
+    return da.Array(graph, known.name, known.chunks, meta=known._meta)
+
+
+def _fused(graph: Any, keys: Sequence[Any]) -> dict[Any, Any]:
+    """The graph in which each key's task contains all tasks that only it needs.
+
+    Dask fuses chains alone: X and y of one block may then be made by two workers, one of which would have to
+    send its rows.
+    """
+    tasks = convert_legacy_graph(ensure_dict(graph))
+    uses = Counter(needed for task in tasks.values() for needed in task.dependencies)
+    for key in keys:
+        own, found = [], [key]
+        while found:
+            own.append(tasks.pop(found.pop()))
+            found += [needed for needed in own[-1].dependencies if uses[needed] == 1]
+        tasks[key] = Task.fuse(*own, key=key)
+    return tasks
 
 
 def as_delayed(prefix: str, known: da.Array, function: Callable[..., Any]) -> Delayed:
