@@ -2,8 +2,8 @@
 
 A worker reads its share of the rows and computes their co-moments, whichever takes longer, since chunks are
 read while others are computed.  Reading is shared by all workers where the storage is.  Then matrices of
-``D x D`` numbers are joined by a tree, eight at a time: each chunk sends one, and those on the longest way are
-sent and merged one after another.
+``D x D`` numbers are joined by a tree, eight at a time: each chunk sends one, and those on the longest way
+are sent and merged one after another.
 """
 
 import argparse

@@ -53,7 +53,7 @@ def _fused(graph: Any, keys: Sequence[Any]) -> dict[Any, Any]:
     Dask fuses chains alone: X and y of one block may then be made by two workers, one of which would have to
     send its rows.
     """
-    tasks = convert_legacy_graph(ensure_dict(graph))
+    tasks: dict[Any, Any] = convert_legacy_graph(ensure_dict(graph))
     uses = Counter(needed for task in tasks.values() for needed in task.dependencies)
     for key in keys:
         own, found = [], [key]
