@@ -49,7 +49,7 @@ def test_the_quick_start_is_two_commands():
 
 
 def test_the_jobs_run(tmp_path):
-    (commands,) = blocks("bash", section("Jobs on files"))
+    commands = "".join(blocks("bash", section("Jobs on files")))
     scripts = Path(sys.executable).parent  # where the command stands, in an environment that is not active
     finished = subprocess.run(
         ["bash", "-euc", commands],

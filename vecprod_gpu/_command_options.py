@@ -47,6 +47,25 @@ Header = Annotated[
         "all numbers.",
     ),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="Hold no more than this, as 1GB; pages of mapped files count. By default batches of 64 MiB.",
+    ),
+]
+CheckpointFile = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="FILE",
+        help="Keep what is known half way in this file, and go on from it after a kill.",
+    ),
+]
+Every = Annotated[
+    float, typer.Option("--every", metavar="SECONDS", help="How long it is from one checkpoint to the next.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Report what was done as one JSON object.")]
 
 
@@ -57,13 +76,18 @@ def order_of(
     backend: str | None,
     as_json: bool,
     suffixes: tuple[str, ...] | None = None,
+    memory: str | None = None,
+    checkpoint: str | None = None,
+    every: float = 30.0,
 ) -> "Order":
     """What the job is told beside its inputs."""
     from vecprod_gpu.jobs.outputs import Output
     from vecprod_gpu.jobs.run import Order
+    from vecprod_gpu.stream._memory import parse_memory
 
     where = Output.parse(output, force, suffixes) if suffixes else Output.parse(output, force)
-    return Order(job, where, backend, as_json)
+    most = None if memory is None else parse_memory(memory)
+    return Order(job, where, backend, as_json, most, checkpoint, every)
 
 
 def sources_of(files: dict[str, str], columns: list[str] | None, header: bool | None) -> dict[str, "Source"]:

@@ -12,9 +12,12 @@ from vecprod_gpu import _bench_command, _precompile_command, _regression_command
 from vecprod_gpu._command_options import (
     AsJson,
     Backend,
+    CheckpointFile,
     Columns,
+    Every,
     Force,
     Header,
+    Memory,
     Output,
     file,
     order_of,
@@ -29,7 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Batched vector products and linear regression, on CUDA GPUs and CPUs.\n\n"
-    "Files are .npy, .npz, .csv or .parquet, by their suffix; FILE.npz:KEY is one array of an archive.\n\n"
+    "Files are .npy, .npz, .csv or .parquet, by their suffix; FILE.npz:KEY is one array of an archive. "
+    "A .zarr is another format of theirs; a folder or pattern of tables is one table.\n\n"
     "Example: vecprod cov measurements.csv -o cov.csv",
 )
 
@@ -134,6 +138,9 @@ def cov(
     columns: Columns = None,
     header: Header = None,
     force: Force = False,
+    memory: Memory = None,
+    checkpoint: CheckpointFile = None,
+    every: Every = 30.0,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
@@ -141,10 +148,10 @@ def cov(
 
     Example: vecprod cov measurements.csv --columns height,weight -o cov.csv
     """
-    from vecprod_gpu.jobs import products, run
+    from vecprod_gpu.jobs import moments
 
-    order = order_of("cov", output, force, backend, as_json)
-    run.run(order, sources_of({"m": m}, columns, header), products.cov)
+    order = order_of("cov", output, force, backend, as_json, None, memory, checkpoint, every)
+    moments.run(order, sources_of({"m": m}, columns, header)["m"], "cov")
 
 
 @app.command(rich_help_panel=_JOBS)
@@ -154,6 +161,9 @@ def corr(
     columns: Columns = None,
     header: Header = None,
     force: Force = False,
+    memory: Memory = None,
+    checkpoint: CheckpointFile = None,
+    every: Every = 30.0,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
@@ -161,10 +171,10 @@ def corr(
 
     Example: vecprod corr measurements.parquet -o corr.csv
     """
-    from vecprod_gpu.jobs import products, run
+    from vecprod_gpu.jobs import moments
 
-    order = order_of("corr", output, force, backend, as_json)
-    run.run(order, sources_of({"m": m}, columns, header), products.corr)
+    order = order_of("corr", output, force, backend, as_json, None, memory, checkpoint, every)
+    moments.run(order, sources_of({"m": m}, columns, header)["m"], "corr")
 
 
 @app.command(rich_help_panel=_JOBS)

@@ -44,7 +44,7 @@ def precompile(
 
     Example: vecprod precompile cross fit --dtype float32
     """
-    from vecprod_gpu.jobs.progress import progress_bar
+    from vecprod_gpu._progress import progress_bar
 
     backends = _precompile.backends()
     dtypes = dtype.split(",") if dtype else ()

@@ -4,7 +4,19 @@ from typing import Annotated
 
 import typer
 
-from vecprod_gpu._command_options import AsJson, Backend, Force, Header, Output, file, order_of, sources_of
+from vecprod_gpu._command_options import (
+    AsJson,
+    Backend,
+    CheckpointFile,
+    Every,
+    Force,
+    Header,
+    Memory,
+    Output,
+    file,
+    order_of,
+    sources_of,
+)
 
 _SOLVING = "How to solve"
 _SEARCH = "Search"
@@ -98,6 +110,9 @@ def fit(
         ),
     ] = None,
     force: Force = False,
+    memory: Memory = None,
+    checkpoint: CheckpointFile = None,
+    every: Every = 30.0,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
@@ -129,7 +144,7 @@ def fit(
         plot=plot,
         force=force,
     )
-    order = order_of("fit", output, force, backend, as_json, suffixes=(".json",))
+    order = order_of("fit", output, force, backend, as_json, (".json",), memory, checkpoint, every)
     source = sources_of({"X": data}, columns, header)["X"]
     regression.fit(order, source, target, sample_weight, fitting)
 
@@ -149,6 +164,7 @@ def predict(
     ] = None,
     header: Header = None,
     force: Force = False,
+    memory: Memory = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict from a model that vecprod fit wrote, for each row of a table.
@@ -157,5 +173,5 @@ def predict(
     """
     from vecprod_gpu.jobs import regression
 
-    order = order_of("predict", output, force, None, as_json)
+    order = order_of("predict", output, force, None, as_json, None, memory)
     regression.predict(order, model, sources_of({"X": data}, columns, header)["X"])

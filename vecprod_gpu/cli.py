@@ -23,6 +23,7 @@ _PACKAGES = {
     "rich": ("rich", "demo"),
     "sklearn": ("scikit-learn", "demo"),
     "typer": ("typer", "demo"),
+    "zarr": ("zarr", "stream"),
 }
 
 

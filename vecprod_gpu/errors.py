@@ -1,5 +1,7 @@
 """Every exception that the package raises of its own; each subclasses the built-in that fits."""
 
+from typing import Self
+
 from numpy.linalg import LinAlgError
 
 
@@ -32,7 +34,31 @@ class ArgumentError(VecprodError, ValueError):
 
 
 class NotFiniteError(ArgumentError):
-    """Data hold NaN or infinity; the message names the first row and column."""
+    """Data hold NaN or infinity; the message names the first row and column.
+
+    Attributes
+    ----------
+    argument : str or None
+        The array that holds it; None where it is not known, as of sums that overflow.
+    row : int or None
+        Its row, counted from the first one ever read.
+    column : int or None
+        Its column; None in an array that has none.
+    value : float or None
+        NaN or infinity.
+    """
+
+    argument: str | None = None
+    row: int | None = None
+    column: int | None = None
+    value: float | None = None
+
+    @classmethod
+    def at(cls, argument: str, row: int, column: int | None, value: float, message: str) -> Self:
+        """The error of an element whose place is known."""
+        error = cls(message)
+        error.argument, error.row, error.column, error.value = argument, row, column, value
+        return error
 
 
 class DivergenceError(VecprodError, ArithmeticError):

@@ -138,7 +138,7 @@ FILES = {
         ("bytes.csv", ["column 'z'", "data row 2 "]),
         ("text.parquet.parquet", ["column 'city'", "row 2 (the first is row 1)", "'Oslo'"]),
         ("nested.parquet", ["column 'x'", "row 1 "]),
-        ("table.txt", [".npy, .npz, .csv or .parquet"]),
+        ("table.txt", [".npy, .npz, .csv, .parquet or .zarr"]),
         ("pairs.npy", ["(4, 2)", "(..., 3)"]),
         ("bool.npy", ["bool"]),
         ("number.npy", ["()", "(..., 3)"]),
@@ -158,7 +158,7 @@ def test_a_file_that_cannot_be_used(position, file, fragments, folder, refused):
 
 def test_a_file_that_may_not_be_read(folder, refused, monkeypatch):
     np.save("secret.npy", np.ones((4, 3)))
-    allowed = "vecprod_gpu.jobs.files.os.access"
+    allowed = "vecprod_gpu.stream._paths.os.access"
     monkeypatch.setattr(allowed, lambda path, mode: Path(path).name != "secret.npy")
     assert "secret.npy: permission denied" in refused("cov", "secret.npy")
 
@@ -220,8 +220,8 @@ class TestColumns:
         (["outer"], [(4, 3), (5, 3)], ["a is 0.npy", "b is 1.npy", "(4,)", "(5,)"]),
         (["outer"], [(), (3,)], ["a is 0.npy", "()"]),
         (["cross"], [(4, 3), (5, 3)], ["a is 0.npy", "(4,)", "(5,)"]),
-        (["cov"], [(4,)], ["0.npy", "(4,)", "observations in its rows"]),
-        (["corr"], [(0, 3)], ["0.npy", "(0, 3)"]),
+        (["cov"], [(4,)], ["0.npy", "table of rows and columns"]),
+        (["corr"], [(0, 3)], ["0.npy", "no rows"]),
         (["gram"], [(4, 3), (5, 3)], ["X is 0.npy", "Y is 1.npy"]),
         (["normals"], [(1, 5)], ["z is 0.npy", "(1, 5)"]),
         (["normals"], [(4, 3), (2, 3)], ["faces is 1.npy", "float64"]),
@@ -343,7 +343,7 @@ def test_memory_that_does_not_suffice_is_a_fault(folder, command):
     header = {"descr": "<f8", "fortran_order": False, "shape": (2**50, 3)}
     with zipfile.ZipFile("vast.npz", "w") as archive, archive.open("vast.npy", "w") as member:
         np.lib.format.write_array_header_1_0(member, header)
-    status, out, err = command("cov", "vast.npz", "-o", "out.npy")
+    status, out, err = command("gram", "vast.npz", "-o", "out.npy")
     assert (status, out) == (1, "")
     assert err.startswith("vecprod: not enough memory: ")
     assert err.count("\n") == 1

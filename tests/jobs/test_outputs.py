@@ -77,7 +77,7 @@ def test_a_fault_at_the_very_end_leaves_nothing(call, suffix, two_inputs, comman
     Path(f"out{suffix}").write_bytes(EARLIER)
     status, out, err = command("outer", "a.npy", "b.npy", "-o", f"out{suffix}", "--force")
     assert (status, out) == (1, "")
-    assert err == "vecprod: [Errno 28] No space left on device\n"
+    assert err == f"vecprod: [Errno 28] No space left on device: 'out{suffix}'\n"
     assert left(two_inputs) == {f"out{suffix}": EARLIER}
 
 

@@ -11,7 +11,8 @@ import pytest
 
 import vecprod_gpu as vp
 from tests.jobs.tables import FORMATS, header, load, save
-from vecprod_gpu.jobs import progress, results, run
+from vecprod_gpu import _progress as progress
+from vecprod_gpu.jobs import results, run
 
 TIGHT = ["--tol", "1e-12", "--max-iter", "20000"]
 CLOSE = {"rtol": 1e-8, "atol": 1e-8}
@@ -186,7 +187,7 @@ def test_the_bar_counts_the_steps_of_descents(arguments, expected, houses, job, 
     stages: list[list] = []
 
     class Recorder(progress.Bar):
-        def stage(self, description, total=None):
+        def stage(self, description, total=None, *, in_bytes=False):
             stages.append([description, total, 0])
 
         def advance(self, units):
@@ -194,7 +195,7 @@ def test_the_bar_counts_the_steps_of_descents(arguments, expected, houses, job, 
 
     monkeypatch.setattr(run, "progress_bar", lambda: nullcontext(Recorder()))
     job("fit", "houses.csv", "--target", "price", *TIGHT, *arguments, "-o", "model.json")
-    description, total, steps = stages[1]
+    description, total, steps = stages[-1]
     assert (description, total) == expected
     how = model()["fit"]
     # Whoever only watches has no say in what fits.
@@ -324,8 +325,10 @@ class TestPredict:
     def test_the_report(self, houses, job):
         report = json.loads(job("predict", "model.json", "houses.csv", "-o", "out.npy", "--json"))
         assert report.pop("seconds") > 0
+        assert report["read"].pop("rows_per_second") > 0
         assert report == {
             "job": "predict",
+            "read": {"rows": 60, "rows_resumed": 0},
             "inputs": [{"argument": "X", "file": "houses.csv", "shape": [60, 2], "dtype": "float64"}],
             "output": {"file": "out.npy", "shape": [60], "dtype": "float64"},
             "backend": "reference",
@@ -346,11 +349,13 @@ def test_the_report_of_a_fit(houses, job):
     arguments = ["fit", "houses.csv", "--target", "price", "-b", "reference", "--force", "-o", "model.json"]
     report = json.loads(job(*arguments, "--json"))
     assert report.pop("seconds") > 0
+    assert report["read"].pop("rows_per_second") > 0
     assert report == {
         "job": "fit",
+        "read": {"rows": 60, "rows_resumed": 0},
         "inputs": [
             {"argument": "X", "file": "houses.csv", "shape": [60, 3], "dtype": "float64"},
-            {"argument": "y", "file": "houses.csv", "shape": [60, 1], "dtype": "float64"},
+            {"argument": "y", "file": "houses.csv", "shape": [60], "dtype": "float64"},
         ],
         "output": {"file": "model.json"},
         "backend": "reference",

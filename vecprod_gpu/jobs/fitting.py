@@ -6,8 +6,9 @@ from pathlib import Path
 from ..errors import BadInputError
 from ..linreg._search.plan import FROM_DATA
 from ..linreg._search.plan import SOLVERS as SEARCHING
-from ..linreg._settings import SOLVERS
+from ..linreg._settings import SOLVERS, Settings
 from ..linreg.search import SCORES
+from ..stream._regression import SOLVERS as STREAMING
 from .files import list_of
 from .grids import Grid
 from .outputs import Output
@@ -45,6 +46,25 @@ class Fitting:
     cv: int | None
     scoring: str
     plot: Output | None
+
+    @property
+    def why_whole(self) -> str | None:
+        """What it is that needs all rows in memory; None where they can be read in batches."""
+        if self.cv is not None and self.seed is not None:
+            return "--seed, which shuffles the folds,"
+        return None if self.solver in STREAMING else f"--solver {self.solver}"
+
+    @property
+    def streams(self) -> bool:
+        """Whether the rows can be read in batches."""
+        return self.why_whole is None
+
+    @property
+    def settings(self) -> Settings:
+        """The first point of the grid as a fit is asked for it."""
+        return Settings.check(
+            solver=self.solver, tol=self.tol, fit_intercept=self.fit_intercept, **self.grid.first
+        )
 
     @classmethod
     def asked(

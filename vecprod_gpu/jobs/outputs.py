@@ -1,19 +1,16 @@
 """The one file that a job leaves."""
 
-import errno
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from .._replace import replaced
+from .._replace import DISK_FULL, replaced
 from ..errors import BadInputError
 from .files import SUFFIXES, list_of, split_key
 
 DEFAULT_KEY = "result"
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,11 @@ class Output:
             raise BadInputError(f"{word}: the output must end in {list_of(suffixes)}")
         return cls(path, force, key or DEFAULT_KEY if suffix == ".npz" else None)
 
+    @property
+    def is_table(self) -> bool:
+        """Whether the rows go into columns with names."""
+        return self.path.suffix.lower() in (".csv", ".parquet")
+
     def check(self, inputs: Iterable[Path]) -> None:
         """Raise where the output may not be written, before any work is done."""
         try:
@@ -64,7 +66,7 @@ class Output:
             try:
                 stream = stack.enter_context(replaced(self.path, self._confirm))
             except OSError as error:
-                if error.errno in _DISK_FULL:
+                if error.errno in DISK_FULL:
                     raise
                 raise BadInputError(f"cannot write {self.path}: {error.strerror}") from None
             yield stream

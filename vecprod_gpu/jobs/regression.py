@@ -3,7 +3,7 @@
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,26 @@ import numpy as np
 
 import vecprod_gpu as vp
 
+from .._finite import first_not_finite
+from .._progress import Bar
 from ..errors import BadInputError
 from ..linreg._settings import STEPPING
-from .data import Data, Host, Input, Names
+from ..linreg._solvers.data import MOST_COLUMNS
+from ..stream._memory import resident_bytes
+from ..stream._observations import Observations, StoredObservations, open_observations
+from ..stream._prediction import predictions
+from ..stream._reader import Names, Reader
+from ..stream._regression import SOLVERS as STREAMING
+from ..stream._regression import fit as fit_in_batches
+from ..stream._regression import kind_of
+from ..stream._run import Passes
+from ..stream._sources import open_reader
 from .files import Source
 from .fitting import Fitting
 from .model import DTYPES, Model, plain, read_model
-from .observations import Observations, require_finite, require_real
-from .progress import Bar
-from .results import Result, blocks_of, write
-from .run import Order, naming, tell, tell_of_array, working
-from .search import details_of, picture, search
+from .results import write
+from .run import Input, Order, how_read, inputs_read, naming, resumed_in_words, tell, tell_of_array, working
+from .search import details_of, picture, search, search_in_batches
 
 _UNITS = {"sgd": "epochs", "cd": "sweeps"}  # of the other solvers, steps
 
@@ -29,18 +38,24 @@ _UNITS = {"sgd": "epochs", "cd": "sweeps"}  # of the other solvers, steps
 def fit(order: Order, source: Source, target: str, sample_weight: str | None, fitting: Fitting) -> None:
     """Fit a model to a table, and write it as JSON."""
     start = time.perf_counter()
-    observations = Observations(source, target, sample_weight)
+    observations = open_observations(
+        source.file,
+        target=target,
+        sample_weight=sample_weight,
+        columns=source.columns,
+        header=source.header,
+    )
+    streams = fitting.streams and observations.width <= MOST_COLUMNS
+    work = _streamed if streams else _whole
     with (
         working(order, observations.paths) as (stream, bar),
         naming(observations.files),
         picture(fitting.plot, order.output.path, observations.paths) as draw,
     ):
-        bar.stage(f"reading {source.file}")
-        data = observations.read()
-        arrays = {"X": data["X"].values} | {name: data[name].vector() for name in data if name != "X"}
-        fitted, found = _fit(arrays, fitting, bar)
+        done = work(order, observations, fitting, bar)
+        fitted, found = done.fitted, done.found
         params = found.best_params if found else fitting.grid.first
-        details = _details(fitted, fitting, params, found) | {"backend": _backend(fitted, arrays)}
+        details = _details(fitted, fitting, params, found) | {"backend": done.backend}
         told = {"fit": details} | ({"search": details_of(found, fitting)} if found else {})
         about = {
             "penalties": {"l1": params["l1"], "l2": params["l2"]},
@@ -49,11 +64,11 @@ def fit(order: Order, source: Source, target: str, sample_weight: str | None, fi
                 "file": source.file,
                 "target": target,
                 "sample_weight": sample_weight,
-                "rows": len(arrays["X"]),
-                "columns": arrays["X"].shape[1],
+                "rows": done.inputs[0].shape[0],
+                "columns": observations.width,
             },
         }
-        model = _model(fitted, data["X"].names, observations.target_names(data["y"]), about)
+        model = _model(fitted, observations.names, observations.target_names(), about)
         stream.write(model.to_json().encode())
         if found and draw:
             # A disk that is full is to say so before the picture takes the place of an earlier one.
@@ -61,24 +76,108 @@ def fit(order: Order, source: Source, target: str, sample_weight: str | None, fi
             os.fsync(stream.fileno())
             bar.stage("drawing")
             draw(found)
+    if done.passes:
+        done.passes.finish()
+        told |= how_read(done.passes, start)
     if details["converged"] is False:
         _warn_of_no_convergence(fitted, searched=found is not None)
-    summary = f"{_choice_in_words(found, fitting)}by {_fit_in_words(fitted)}"
-    tell(order, data, summary, details["backend"], start, **told)
+    resumed = resumed_in_words(done.passes) if done.passes else ""
+    summary = f"{_choice_in_words(found, fitting)}by {_fit_in_words(fitted)}{resumed}"
+    tell(order, done.inputs, summary, details["backend"], start, **told)
 
 
 def predict(order: Order, file: str, source: Source) -> None:
     """Predict from a model file for each row of a table."""
     start = time.perf_counter()
-    model, table = read_model(file), source.open()
+    model, table = read_model(file), open_reader(source.file, "X", source.header)
     columns = _columns_for(model, file, table, source.columns)
-    with working(order, [Path(file), source.path]) as (stream, bar):
-        bar.stage(f"reading {source.file}")
-        (data,) = table.read(columns)
-        require_real(data)
-        result = _predictions(model, data)
+    observations = StoredObservations(table, columns=columns)
+    with working(order, [Path(file), *observations.paths]) as (stream, bar), naming(observations.files):
+        passes = Passes(observations, order.how(bar), "predictions")
+        is_single = len(model.targets) == 1
+        coef = model.coef[0] if is_single else model.coef.T
+        intercept = model.intercept[0] if is_single else model.intercept
+        names = tuple(f"predicted_{target}" for target in model.targets)
+        result = predictions(passes, coef, intercept, names, order.output.is_table)
         write(stream, order.output, result, bar)
-    tell_of_array(order, {"X": data}, result, start, model=file)
+    result = replace(result, shape=(passes.rows, *result.shape[1:]))
+    inputs = inputs_read(passes, passes.rows)
+    tell_of_array(order, inputs, result, start, model=file, **how_read(passes, start))
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A fit, and how it came about.
+
+    Attributes
+    ----------
+    fitted : FitResult
+    found : SearchResult or None
+        The search that it is the best point of.
+    backend : str
+        Where the data were read.
+    inputs : list of Input
+        What the report says of them.
+    passes : Passes or None
+        Over the rows, where those were read in batches.
+    """
+
+    fitted: vp.FitResult
+    found: vp.SearchResult | None
+    backend: str
+    inputs: list[Input]
+    passes: Passes | None = None
+
+
+def _streamed(order: Order, observations: Observations, fitting: Fitting, bar: Bar) -> _Done:
+    """The fit in batches."""
+    searches = fitting.cv is not None
+    kind = "a search" if searches else kind_of(fitting.solver)
+    passes = Passes(observations, order.how(bar), kind, {"cv": fitting.cv})
+    if fitting.cv is not None:
+        found = search_in_batches(passes, fitting)
+        fitted = found.fit
+    else:
+        found, fitted = None, fit_in_batches(passes, fitting.settings)
+    backend = "reference" if fitted.solver == "svd" else passes.backend
+    return _Done(fitted, found, backend, inputs_read(passes, passes.rows), passes)
+
+
+def _whole(order: Order, observations: Observations, fitting: Fitting, bar: Bar) -> _Done:
+    """The fit with all rows in memory."""
+    _require_room(order, observations, fitting)
+    bar.stage(f"reading {observations.files['X']}")
+    batch = observations.read()
+    arrays = {name: getattr(batch, name) for name in observations.files}
+    for name, array in arrays.items():
+        index = first_not_finite(array)
+        if index is not None:
+            column = index[1] if len(index) > 1 else None
+            raise observations.not_finite(name, index[0], column, array[index])
+    fitted, found = _fit(arrays, fitting, bar)
+    inputs = [
+        Input(name, observations.files[name], array.shape, str(array.dtype)) for name, array in arrays.items()
+    ]
+    return _Done(fitted, found, _backend(fitted, arrays), inputs)
+
+
+def _require_room(order: Order, observations: Observations, fitting: Fitting) -> None:
+    """Raise where a fit that cannot be interrupted is to be, or the rows do not fit in memory."""
+    why = fitting.why_whole or f"{observations.width} columns"
+    instead = f"what reads them in batches is --solver {', '.join(STREAMING[:-1])} or {STREAMING[-1]}"
+    instead += " without --seed" if fitting.cv is not None else ""
+    if order.checkpoint is not None:
+        raise BadInputError(
+            f"--checkpoint is {order.checkpoint!r}, but {why} needs all rows in memory; {instead}"
+        )
+    if order.memory is None or observations.nbytes is None:
+        return
+    held = resident_bytes()
+    if held + observations.nbytes > order.memory:
+        raise BadInputError(
+            f"--memory is {order.memory} bytes, but {why} needs all rows in memory, "
+            f"{observations.nbytes} bytes beside the {held} that are taken; {instead}"
+        )
 
 
 def _fit(arrays: dict[str, Any], fitting: Fitting, bar: Bar) -> tuple[vp.FitResult, vp.SearchResult | None]:
@@ -170,12 +269,12 @@ def _warn_of_no_convergence(fitted: vp.FitResult, searched: bool) -> None:
     warnings.warn(f"no convergence within {fitted.n_iter} {unit}; give {advice}", stacklevel=2)
 
 
-def _columns_for(model: Model, file: str, table: Input, columns: str | None) -> list[int]:
+def _columns_for(model: Model, file: str, table: Reader, columns: str | None) -> list[int]:
     """Where the table holds the model's features: as chosen, by their names, or all in their order."""
     if table.width is None:
         raise BadInputError(f"{table.file} is no table of rows and columns, which predictions need")
     if columns is not None:
-        chosen = table.columns(columns)
+        chosen = list(table.columns(columns))
     elif model.features is not None and table.names is not None:
         return [_named(table, name) for name in model.features]
     else:
@@ -189,23 +288,8 @@ def _columns_for(model: Model, file: str, table: Input, columns: str | None) -> 
     return chosen
 
 
-def _named(table: Input, name: str) -> int:
+def _named(table: Reader, name: str) -> int:
     position = table.named(name)
     if position is None:
         raise table.without(name)
     return position
-
-
-def _predictions(model: Model, data: Data) -> Result:
-    """A prediction for each row, computed in parts."""
-    X = data.values
-
-    def blocks() -> Iterator[Host]:
-        for (cut,) in blocks_of(X.shape[:1], X.itemsize * X.shape[1]):
-            require_finite(data, cut.start or 0, X[cut])
-            yield model.predict(X[cut])
-
-    shape = X.shape[:1] if len(model.targets) == 1 else (len(X), len(model.targets))
-    names = tuple(f"predicted_{target}" for target in model.targets)
-    # Matrix products are left to NumPy.
-    return Result(shape, np.result_type(X, model.coef), blocks(), "reference", names)

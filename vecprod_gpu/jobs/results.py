@@ -8,10 +8,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from .._progress import Bar
 from ..errors import BadInputError
 from .data import Host, Names, unnamed
 from .outputs import Output
-from .progress import Bar
 
 _BLOCK_BYTES = 2**22
 _MOST_COLUMNS = 2**16
@@ -68,7 +68,7 @@ def blocks_of(shape: tuple[int, ...], itemsize: int) -> Iterator[tuple[slice, ..
 def write(stream: IO[bytes], output: Output, result: Result, bar: Bar) -> None:
     """Write a result in the format that the output's suffix names."""
     suffix = output.path.suffix.lower()
-    names = _table_names(output, result) if suffix in (".csv", ".parquet") else None
+    names = _table_names(output, result) if output.is_table else None
     bar.stage(f"writing {output.path.name}", prod(result.shape))
     if names is not None:
         _write_table(stream, suffix, names, result, bar)

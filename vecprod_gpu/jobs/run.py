@@ -2,18 +2,19 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from .._dispatch import use_backend
+from .._progress import Bar, progress_bar
 from ..errors import BackendError, BadInputError, VecprodError
+from ..stream._run import How, Passes
 from .data import Data
 from .files import Source
 from .outputs import Output
-from .progress import Bar, progress_bar
 from .results import Result, write
 
 
@@ -31,18 +32,58 @@ class Order:
         The backend to run on; by default each call goes where it would go anyway.
     as_json : bool
         Whether to report in JSON.
+    memory : int, optional
+        Bytes that the process may hold while it reads.
+    checkpoint : str, optional
+        The file to go on from after a kill.
+    every : float
+        Seconds between two checkpoints.
     """
 
     job: str
     output: Output
     backend: str | None = None
     as_json: bool = False
+    memory: int | None = None
+    checkpoint: str | None = None
+    every: float = 30.0
+
+    def how(self, bar: Bar) -> How:
+        """How sources are read."""
+        return How(self.memory, self.checkpoint, self.every, bar)
+
+
+@dataclass(frozen=True)
+class Input:
+    """What the report says of an input.
+
+    Attributes
+    ----------
+    argument : str
+        What it is to the job.
+    file : str
+        As on the command line.
+    shape : tuple of int
+    dtype : str
+    """
+
+    argument: str
+    file: str
+    shape: tuple[int, ...]
+    dtype: str
 
 
 @contextmanager
 def working(order: Order, inputs: Iterable[Path]) -> Iterator[tuple[IO[bytes], Bar]]:
     """The stream that becomes the output and the bar, on the backend that was asked for."""
+    inputs = list(inputs)
     order.output.check(inputs)
+    if order.checkpoint is not None:
+        places = [path.resolve() for path in (order.output.path, *inputs)]
+        if Path(order.checkpoint).resolve() in places:
+            raise BadInputError(
+                f"--checkpoint is {order.checkpoint}, which is an input or the output as well"
+            )
     with (
         use_backend(order.backend) if order.backend else nullcontext(),
         progress_bar() as bar,
@@ -63,7 +104,7 @@ def run(order: Order, sources: Mapping[str, Source], compute: Callable[..., Resu
         bar.stage(order.job)
         result = compute(**data)
         write(stream, order.output, result, bar)
-    tell_of_array(order, data, result, start)
+    tell_of_array(order, inputs_of(data), result, start)
 
 
 @contextmanager
@@ -78,11 +119,37 @@ def naming(files: Mapping[str, str]) -> Iterator[None]:
         raise BadInputError(f"{error} ({named})") from None
 
 
+def inputs_of(data: Mapping[str, Data]) -> list[Input]:
+    """The inputs of a job that has read them as a whole."""
+    return [Input(name, part.file, part.values.shape, str(part.values.dtype)) for name, part in data.items()]
+
+
+def inputs_read(passes: Passes, rows: int) -> list[Input]:
+    """The inputs of a job that has read so many rows of them in batches."""
+    files = passes.observations.files
+    return [Input(name, files[name], (rows, *axes), dtype) for name, (axes, dtype) in passes.shapes.items()]
+
+
+def how_read(passes: Passes, start: float) -> dict[str, Any]:
+    """What the report in JSON says of the reading since `start`."""
+    told = {
+        "rows": passes.rows_read,
+        "rows_resumed": passes.rows_resumed,
+        "rows_per_second": passes.rows_read / (time.perf_counter() - start),
+    }
+    return {"read": told}
+
+
+def resumed_in_words(passes: Passes) -> str:
+    """What the report says of rows that a checkpoint knew of."""
+    return f", {passes.rows_resumed} rows not read again" if passes.rows_resumed else ""
+
+
 def tell_of_array(
-    order: Order, inputs: Mapping[str, Data], result: Result, start: float, **details: Any
+    order: Order, inputs: Sequence[Input], result: Result, start: float, more: str = "", **details: Any
 ) -> None:
     """Print what was written since `start`, an array, and what else there is to say in JSON."""
-    summary = f"{result.shape} {result.dtype}"
+    summary = f"{result.shape} {result.dtype}{more}"
     key = {"key": order.output.key} if order.output.key else {}
     output = {"shape": result.shape, "dtype": str(result.dtype), **key}
     tell(order, inputs, summary, result.backend, start, output, **details)
@@ -90,7 +157,7 @@ def tell_of_array(
 
 def tell(
     order: Order,
-    inputs: Mapping[str, Data],
+    inputs: Sequence[Input],
     summary: str,
     backend: str,
     start: float,
@@ -99,15 +166,15 @@ def tell(
 ) -> None:
     """Print what was done since `start`: one JSON object with all details, or one line with a summary."""
     seconds = time.perf_counter() - start
-    read = [
-        {"argument": name, "file": data.file, "shape": data.values.shape, "dtype": str(data.values.dtype)}
-        for name, data in inputs.items()
-    ]
     path = str(order.output.path)
     if order.as_json:
-        report = {"job": order.job, "inputs": read, "output": {"file": path, **(output or {})}}
+        report = {
+            "job": order.job,
+            "inputs": [asdict(part) for part in inputs],
+            "output": {"file": path, **(output or {})},
+        }
         print(json.dumps(report | {"backend": backend, "seconds": seconds} | details))
         return
-    files = " and ".join(f"{entry['file']} {entry['shape']}" for entry in read)
+    files = " and ".join(f"{part.file} {part.shape}" for part in inputs)
     line = f"{order.job} of {files}: {path} {summary}, on {backend} in {seconds:.2g} s"
     print(" ".join(line.encode(errors="replace").decode().split()))  # file names may hold any bytes

@@ -7,6 +7,10 @@ from typing import Any
 
 from ..errors import BadInputError
 from ..linreg import SearchResult, linreg_search
+from ..linreg._search.grid import Grid
+from ..linreg._search.plan import Plan
+from ..stream._regression import search as in_batches
+from ..stream._run import Passes
 from .fitting import Fitting
 from .model import plain
 from .outputs import Output
@@ -23,11 +27,7 @@ _LISTS = (
 
 def search(arrays: dict[str, Any], fitting: Fitting) -> SearchResult:
     """Compare the points of the grid, and fit the best one."""
-    rows = len(arrays["X"])
-    if fitting.cv is not None and fitting.cv > rows:
-        raise BadInputError(
-            f"--cv is {fitting.cv}; needed are no more folds than rows, of which there are {rows}"
-        )
+    _require_folds(fitting, len(arrays["X"]))
     return linreg_search(
         **arrays,
         **vars(fitting.grid),
@@ -37,6 +37,21 @@ def search(arrays: dict[str, Any], fitting: Fitting) -> SearchResult:
         fit_intercept=fitting.fit_intercept,
         random_state=fitting.seed,
     )
+
+
+def search_in_batches(passes: Passes, fitting: Fitting) -> SearchResult:
+    """The same of rows that are read in batches."""
+    rows = passes.count()
+    _require_folds(fitting, rows)
+    plan = Plan.read(fitting.solver, Grid.read(**vars(fitting.grid)))
+    return in_batches(passes, plan, fitting.cv or 0, fitting.scoring, fitting.fit_intercept)  # type: ignore[arg-type]
+
+
+def _require_folds(fitting: Fitting, rows: int) -> None:
+    if fitting.cv is not None and fitting.cv > rows:
+        raise BadInputError(
+            f"--cv is {fitting.cv}; needed are no more folds than rows, of which there are {rows}"
+        )
 
 
 def details_of(result: SearchResult, fitting: Fitting) -> dict[str, Any]:

@@ -64,8 +64,9 @@ class Settings:
         }
         others["max_iter"] = _checks.count("max_iter", others["max_iter"], minimum=0)
         others["tol"] = _checks.real("tol", others["tol"], minimum=0.0)
-        others["momentum"] = _checks.real("momentum", others["momentum"], minimum=0.0)
-        if others["batch_size"] is not None:
+        if "momentum" in others:
+            others["momentum"] = _checks.real("momentum", others["momentum"], minimum=0.0)
+        if others.get("batch_size") is not None:
             others["batch_size"] = _checks.count("batch_size", others["batch_size"], minimum=1)
         settings = cls(solver=solver, models=_models(numbers), **numbers, **others)  # type: ignore[arg-type]
         settings._check_together()

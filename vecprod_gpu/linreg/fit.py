@@ -168,7 +168,11 @@ def linreg_fit(
         random_state=random_state,
         callback=callback,
     )
-    given = Given.read(X, y, sample_weight)
+    return fitted(Given.read(X, y, sample_weight), settings, w0)
+
+
+def fitted(given: Given, settings: Settings, w0: Array | None) -> FitResult:
+    """The fit of what was given, as it was asked for."""
     models = Models.read(given, settings, w0)
     outcome, reason = solve(given, models, settings)
     is_whole = outcome.solver == "cholesky" or settings.l2.all()

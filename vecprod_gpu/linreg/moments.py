@@ -1,5 +1,6 @@
 """Co-moments: all that linear regression, covariance and correlation need to know of the data."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from .. import _checks, _dispatch
 from .._arrays import stored_dtype
+from .._callers import frames_to_caller
 from .._costs import Work
 from ._streaming.rows import Layout, Rows
 from ._streaming.streamed import Streamed
@@ -207,7 +209,10 @@ class CoMoments(Streamed):
             In float64; NaN or infinite where no degree of freedom is left, with a RuntimeWarning.
         """
         normalizer = np.maximum(np.asarray(self.weight_sum) - _checks.real("ddof", ddof), 0.0)
-        covariance: Host = self.xx / normalizer[..., np.newaxis, np.newaxis]
+        if not normalizer.all():
+            warnings.warn("Degrees of freedom <= 0 for slice", RuntimeWarning, stacklevel=frames_to_caller())
+        with np.errstate(divide="ignore", invalid="ignore"):  # told in these words, which are NumPy's
+            covariance: Host = self.xx / normalizer[..., np.newaxis, np.newaxis]
         return covariance
 
     def corrcoef(self) -> Host:

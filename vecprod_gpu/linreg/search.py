@@ -157,13 +157,24 @@ def linreg_search(
     """
     grid = Grid.read(l1=l1, l2=l2, learning_rate=learning_rate, max_iter=max_iter)
     plan = Plan.read(solver, grid)
-    if not callable(scoring) and scoring not in SCORES:
-        raise ArgumentError(f"scoring is {scoring!r}; there are {', '.join(map(repr, SCORES))} and functions")
+    check_scoring(scoring)
     given, rows = _read(X, y, sample_weight)
     folds = Folds.read(cv, random_state, rows)
+    return searched(given, folds, Reader(rows), plan, scoring, fit_intercept)
+
+
+def check_scoring(scoring: Scoring) -> None:
+    """Raise unless it is a function or one of `SCORES`."""
+    if not callable(scoring) and scoring not in SCORES:
+        raise ArgumentError(f"scoring is {scoring!r}; there are {', '.join(map(repr, SCORES))} and functions")
+
+
+def searched(
+    given: Given, folds: Folds, reader: Reader, plan: Plan, scoring: Scoring, fit_intercept: bool
+) -> SearchResult:
+    """The points of the plan's grid compared on the folds of the rows that the reader hands out."""
     if scoring == "r2":
         require_two_rows(folds)
-    reader = Reader(rows)
     return search_folds(
         given, folds, folds.moments(reader), plan, scoring=scoring, fit_intercept=fit_intercept, reader=reader
     )
@@ -213,12 +224,16 @@ def _read(X: Array, y: Array, sample_weight: Array | None) -> tuple[Given, Rows]
     rows = given.require_rows("auto")
     if given.layout.lead:
         raise ShapeError(f"X has shape {tuple(rows.X.shape)}; needed is (n, d): a search is for one problem")
-    if given.layout.d > MOST_COLUMNS:
-        raise ArgumentError(
-            f"X has {given.layout.d} columns; a search, with a matrix of them for each fold, takes at most "
-            f"{MOST_COLUMNS}"
-        )
+    check_width(given.layout.d)
     return given, rows
+
+
+def check_width(d: int) -> None:
+    """Raise where X has more columns than a search can hold matrices of."""
+    if d > MOST_COLUMNS:
+        raise ArgumentError(
+            f"X has {d} columns; a search, with a matrix of them for each fold, takes at most {MOST_COLUMNS}"
+        )
 
 
 def require_two_rows(folds: Folds) -> None:

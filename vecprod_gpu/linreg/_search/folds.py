@@ -35,9 +35,14 @@ class Reader:
         self._count = 0
 
     @property
+    def n(self) -> int:
+        """How many rows there are."""
+        return self.rows.n
+
+    @property
     def reads(self) -> float:
         """How often X was read: the rows handed out over those that there are."""
-        return self._count / self.rows.n
+        return self._count / self.n
 
     def blocks(self, part: Part, most: int | None = None) -> Iterator[Rows]:
         """The rows of a part; views of contiguous ones, of at most so many if `most` says so."""
@@ -101,7 +106,7 @@ class Folds:
 
     @classmethod
     def of_count(cls, count: int, random_state: Any, n: int) -> "Folds":
-        """As many folds of n rows, shuffled where there is a random_state."""
+        """So many folds of n rows, shuffled unless `random_state` is None."""
         if not 2 <= count <= n:
             raise ArgumentError(
                 f"cv is {count}; needed are at least 2 folds, and no more than n_samples={n} rows"
@@ -139,7 +144,7 @@ class Folds:
         """The co-moments of what is fitted, of what is held out, and of all rows."""
         if self.is_partition:
             return FoldMoments.of_parts([reader.moments(split.test) for split in self.splits])
-        n = reader.rows.n
+        n = reader.n
         pairs = [(_rest(split, n), split.test) for split in self.splits]
         atoms = find_atoms(pairs, n)
         if atoms is None:

@@ -223,8 +223,8 @@ def _called(scoring: Scorer, y: Host, prediction: Host) -> float:
 
 def _centred(rows: Rows, train: Quadratic, split: int) -> tuple[Host, Host]:
     """X ``(m, d)`` and y ``(m, k)`` in float64, less the means of the training set."""
-    X = on_host(rows.X).astype(np.float64)
-    y = on_host(rows.y).astype(np.float64).reshape(rows.n, -1)
+    X = on_host(rows.X).astype(np.float64, order="C")
+    y = on_host(rows.y).astype(np.float64, order="C").reshape(rows.n, -1)
     X -= train.x_mean[split]
     y -= train.y_mean[split]
     return X, y

@@ -62,13 +62,13 @@ def _by_shape(given: Given, settings: Settings) -> tuple[str, str] | None:
 
 def _by_conditioning(given: Given, models: Models, settings: Settings) -> tuple[Outcome, str]:
     """Cholesky factors where they keep ten digits; else, from the data if they are there, singular values."""
-    if given.layout.d >= given.n and given.rows is not None and not settings.l2.all():
+    if given.layout.d >= given.n and given.data is not None and not settings.l2.all():
         return svd(given, models, settings), "X has no more rows than columns"
     found = solve_normal_equations(given, models, settings)
     if found.condition <= WORST_CONDITION:
         reason = f"the scaled Gram matrix has a condition of {found.condition:.2g}, which leaves ten digits"
         return cholesky(given, models, settings, found), reason
     reason = f"the scaled Gram matrix has a condition of {found.condition:.2g}, too large to keep ten digits"
-    if given.rows is not None:
+    if given.data is not None:
         return svd(given, models, settings), reason
     return eigh(given, models, settings), reason + "; there are no data left to read for singular values"

@@ -1,8 +1,9 @@
 """What a fit reads: rows, their co-moments and their triangular factor, each made once, when asked for."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,6 +29,16 @@ MOST_MATRIX_BYTES = 1 << 30  # of the Gram matrices of a batch that are larger t
 MANY_PROBLEMS = 512  # to solve on a GPU; the host solves fewer while a kernel starts
 
 
+class Source(Protocol):
+    """Rows that are not in memory, but can be read again."""
+
+    def parts(self, most: int) -> Iterator[Rows]:
+        """All rows in order, so many at a time; the last part may have fewer."""
+
+    def factor(self) -> TSQR:
+        """Their triangular factor."""
+
+
 @dataclass(frozen=True)
 class Given:
     """What the caller gave as X, y and sample_weight: rows, or what was kept of them.
@@ -45,6 +56,8 @@ class Given:
     rows : Rows or None
     given_moments : CoMoments or None
     given_factor : TSQR or None
+    source : Source or None
+        Where the rows can be read again of which only a summary was kept.
     """
 
     kind: Kind
@@ -54,6 +67,7 @@ class Given:
     rows: Rows | None = None
     given_moments: CoMoments | None = None
     given_factor: TSQR | None = None
+    source: Source | None = None
     _quadratics: dict[bool, Quadratic] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -109,6 +123,8 @@ class Given:
         """The triangular factor: one read of the rows, if it is not there yet."""
         if self.given_factor is not None:
             return self.given_factor
+        if self.source is not None:
+            return self.source.factor()
         if self.rows is None:
             raise ArgumentError(
                 'solver="svd" needs the data or a TSQR: co-moments hold the squares of the singular values, '
@@ -121,6 +137,11 @@ class Given:
         if fit_intercept not in self._quadratics:
             self._quadratics[fit_intercept] = Quadratic.of(self.sums, self.layout.d, fit_intercept)
         return self._quadratics[fit_intercept]
+
+    @property
+    def data(self) -> Rows | Source | None:
+        """What can be read once more, if anything."""
+        return self.source if self.rows is None else self.rows
 
     @property
     def has_gram(self) -> bool:

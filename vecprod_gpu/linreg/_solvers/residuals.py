@@ -1,5 +1,6 @@
 """The mean squared error from residuals, where the quadratic form has no digit left for it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,11 @@ def refined(loss: Host, terms: Host, given: Given, quadratic: Quadratic, coef: H
     Those cost one more read of the data; without data the loss, from the quadratic form, has to do.
     """
     nearly_exact = 2 * loss <= NEARLY_EXACT * terms
-    if given.rows is None or not nearly_exact.any():
+    data = given.data
+    if data is None or not nearly_exact.any():
         return loss
-    return np.where(nearly_exact, squares_of_residuals(given.rows, coef, quadratic) / 2, loss)
+    step = max(1, ROW_BYTES // (8 * given.layout.columns * max(1, given.layout.problems)))
+    return np.where(nearly_exact, squares_of_residuals(data.parts(step), coef, quadratic) / 2, loss)
 
 
 def _terms(quadratic: Quadratic, coef: Host) -> Host:
@@ -37,16 +40,14 @@ def _terms(quadratic: Quadratic, coef: Host) -> Host:
     return terms
 
 
-def squares_of_residuals(rows: Rows, coef: Host, quadratic: Quadratic) -> Host:
-    """Weighted mean of the squared residuals ``(B, k)`` of coefficients ``(B, d, k)``."""
-    layout = rows.layout
+def squares_of_residuals(parts: Iterable[Rows], coef: Host, quadratic: Quadratic) -> Host:
+    """Weighted mean ``(B, k)`` of the squared residuals of coefficients ``(B, d, k)``, part by part."""
     problems, k = coef.shape[0], coef.shape[2]
     sums, total = np.zeros((problems, k)), np.zeros((problems, 1))
-    step = max(1, ROW_BYTES // (8 * layout.columns * max(1, problems)))
-    for start in range(0, rows.n, step):
-        part = rows.part(start, min(start + step, rows.n))
-        X = on_host(part.X).reshape(problems, part.n, layout.d).astype(np.float64)
-        y = on_host(part.y).reshape(problems, part.n, layout.targets).astype(np.float64)
+    for part in parts:
+        layout = part.layout
+        X = on_host(part.X).reshape(problems, part.n, layout.d).astype(np.float64, order="C")
+        y = on_host(part.y).reshape(problems, part.n, layout.targets).astype(np.float64, order="C")
         weights = np.ones((problems, part.n))
         if part.weights is not None:
             weights = on_host(part.weights).reshape(problems, part.n).astype(np.float64)

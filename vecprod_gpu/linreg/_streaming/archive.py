@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from operator import index
 from os import PathLike
@@ -13,6 +14,8 @@ import numpy as np
 from ..._replace import replaced
 from ...errors import ArchiveError
 from .rows import Layout, Rows
+
+Host = np.ndarray[Any, Any]
 
 VERSION = 1
 
@@ -36,10 +39,8 @@ class Header:
     n_samples: int
 
 
-def write(
-    file: str | PathLike[str], kind: str, header: Header, levels: list[Any], waiting: Rows | None
-) -> None:
-    """Write a header, the summaries of a tree's levels, and the rows that wait."""
+def packed(kind: str, header: Header, levels: list[Any], waiting: Rows | None) -> dict[str, Host]:
+    """A header, the summaries of a tree's levels, and the rows that wait, as plain arrays."""
     text = {
         "format": kind,
         "version": VERSION,
@@ -55,6 +56,11 @@ def write(
     if waiting is not None:
         parts = {"X": waiting.X, "y": waiting.y, "sample_weight": waiting.weights}
         arrays |= {f"waiting.{name}": part for name, part in parts.items() if part is not None}
+    return arrays
+
+
+def write(file: str | PathLike[str], arrays: dict[str, Host]) -> None:
+    """Write what `packed` made."""
     with replaced(Path(file)) as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]  # the stubs take a keyword for allow_pickle
 
@@ -65,12 +71,21 @@ def read(
     """Read what `write` wrote of that kind."""
     try:
         with np.load(file, allow_pickle=False) as archive:
-            return _parse(archive, kind, summary_type)
+            return unpacked(archive, kind, summary_type)
     except (ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise ArchiveError(f"{file} cannot be loaded as {kind}: {error}") from None
 
 
-def _parse(archive: Any, kind: str, summary_type: type[Any]) -> tuple[Header, list[Any], list[Rows]]:
+def unpacked(
+    archive: Mapping[str, Host], kind: str, summary_type: type[Any]
+) -> tuple[Header, list[Any], list[Rows]]:
+    """What `packed` was given of that kind.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        If the arrays are none of that kind and version, or do not fit each other.
+    """
     text = json.loads(str(archive["header"]))
     found = text["format"], text["version"]
     if found != (kind, VERSION):
@@ -97,8 +112,8 @@ def _layout(text: Any) -> Layout | None:
     return Layout(tuple(map(index, text["lead"])), index(text["d"]), tuple(map(index, text["models"])))
 
 
-def _floats(archive: Any, name: str) -> np.ndarray[Any, Any]:
-    array: np.ndarray[Any, Any] = archive[name]
+def _floats(archive: Mapping[str, Host], name: str) -> Host:
+    array = archive[name]
     if array.dtype != np.float64:
         raise ValueError(f"{name} holds {array.dtype}; needed is float64")
     return array

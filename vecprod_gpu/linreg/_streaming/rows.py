@@ -1,6 +1,7 @@
 """Observations of linear regressions as the caller gave them, checked, and cut into parts."""
 
 import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -114,6 +115,11 @@ class Rows:
             weights=None if self.weights is None else self.weights[rows],
         )
 
+    def parts(self, most: int) -> Iterator["Rows"]:
+        """Views of all rows in order, of so many rows each; the last may have fewer."""
+        for start in range(0, self.n, most):
+            yield self.part(start, min(start + most, self.n))
+
     def take(self, indices: Host) -> "Rows":
         """A copy of some rows of a single problem."""
         chosen = indices if self.kind == "numpy" else indices.tolist()  # which CuPy takes as well
@@ -157,13 +163,19 @@ class Rows:
             if values is not None and index is not None:
                 row, *others = index
                 place = f"row {first_row + row}" + _place(others, batch_axes)
-                raise NotFiniteError(f"{name} holds {values[index]} at {place}; needed are finite numbers")
+                message = f"{name} holds {values[index]} at {place}; needed are finite numbers"
+                column = others[-1] if len(others) > batch_axes else None
+                raise NotFiniteError.at(name, first_row + row, column, float(values[index]), message)
         raise NotFiniteError("sums of squares of X or y overflow float64; scale the data down")
 
     def release(self) -> None:
-        """Let the system take back the pages of memory maps that these rows were read from."""
-        for array in (self.X, self.y, self.weights):
-            if isinstance(array, np.ndarray) and array.nbytes >= RELEASED_BYTES:
+        """Let the system take back the pages of memory maps that these rows were read from.
+
+        A target is small beside X, but those of all rows are not.
+        """
+        arrays = [array for array in (self.X, self.y, self.weights) if isinstance(array, np.ndarray)]
+        if sum(array.nbytes for array in arrays) >= RELEASED_BYTES:
+            for array in arrays:
                 _release(array)
 
 

@@ -5,7 +5,7 @@ one pass, and the summaries are merged pairwise, by the tree of `tree.py`.  Rows
 yet wait for the next chunk.  Parts of the rows that begin with a segment may be read anywhere and joined.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from os import PathLike
 from typing import Any, ClassVar, TypeVar
@@ -257,9 +257,13 @@ class Streamed:
             something its arrays, as ``level0.total``; and the rows that wait, as ``waiting.X``. It is
             written beside its place and then renamed: an earlier file stays whole until the new one is.
         """
+        archive.write(file, self.packed())
+
+    def packed(self) -> dict[str, Host]:
+        """All that is known, as plain arrays; `save` writes them."""
         header = archive.Header(self._layout, self._dtype, self._n_samples)
         waiting = join(self._waiting) if self._waiting else None
-        archive.write(file, self._format, header, self._tree.levels, waiting)
+        return archive.packed(self._format, header, self._tree.levels, waiting)
 
     @classmethod
     def load(cls: type[Self], file: str | PathLike[str]) -> Self:
@@ -282,8 +286,16 @@ class Streamed:
         OSError
             If it cannot be opened.
         """
+        return cls._of(*archive.read(file, cls._format, cls._summary_type))
+
+    @classmethod
+    def unpacked(cls: type[Self], arrays: Mapping[str, Host]) -> Self:
+        """What `packed` gave, as the object that it was made from."""
+        return cls._of(*archive.unpacked(arrays, cls._format, cls._summary_type))
+
+    @classmethod
+    def _of(cls: type[Self], header: archive.Header, levels: list[Any], waiting: list[Rows]) -> Self:
         new = cls()
-        header, levels, waiting = archive.read(file, cls._format, cls._summary_type)
         new._layout = header.layout
         new._dtype, new._n_samples = header.dtype, header.n_samples
         new._tree, new._waiting = Tree.of_levels(levels), waiting

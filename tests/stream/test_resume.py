@@ -1,0 +1,163 @@
+"""A job that is killed at any moment goes on from its checkpoint, and ends with the same bits."""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.stream.jobs import begin, finish, kept
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+
+ROWS = 20_000
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A folder with 20,000 rows of four features, and their target."""
+    return fill(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """Such a folder, with the checkpoint of a fit in it."""
+    folder = fill(tmp_path_factory.mktemp("interrupted"))
+    running = begin(folder, *JOBS["fit"], pause=0.02)
+    wait_for(folder / "half.ckpt", running)
+    running.kill()
+    finish(running)
+    return folder
+
+
+def fill(tmp_path):
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(ROWS, 4)) + 10
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", X @ [1.0, 2, 3, 4] + rng.normal(size=ROWS))
+    return tmp_path
+
+
+FIT = ("fit", "X.npy", "--target", "y.npy", "--force", "--json", "--every", "0", "--checkpoint", "half.ckpt")
+JOBS = {
+    "fit": (*FIT, "-o", "model.json"),
+    "svd": (*FIT, "--solver", "svd", "-o", "model.json"),
+    "search": (*FIT, "--l2", "0,1,10", "--cv", "4", "-o", "model.json"),
+    "cov": (
+        *("cov", "X.npy", "--force", "--json", "--every", "0", "--checkpoint", "half.ckpt"),
+        *("-o", "cov.npy"),
+    ),
+}
+
+
+def result(folder, job):
+    """What the job found, to the last bit."""
+    if job == "cov":
+        return np.load(folder / "cov.npy").tolist()
+    model = json.loads((folder / "model.json").read_text())
+    return [model[name] for name in ("coef", "intercept", "fit")] + [model.get("search")]
+
+
+def wait_for(path, process):
+    """Wait until there is a file, as long as the process runs."""
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("job", ["fit", "svd", "search", "cov"])
+def test_a_kill_changes_nothing(job, seed, table):
+    status, out, err = finish(begin(table, *JOBS[job], pause=0.0001))
+    assert (status, err) == (0, "")
+    wanted, whole = result(table, job), json.loads(out)["read"]["rows"]
+    draw = random.Random(seed)
+    checkpoint = table / "half.ckpt"
+    kills = 0
+    for _ in range(2):
+        running = begin(table, *JOBS[job], pause=0.005)
+        wait_for(checkpoint, running)
+        time.sleep(draw.uniform(0, 0.3))
+        running.kill()
+        assert finish(running)[0] == -signal.SIGKILL
+        kills += 1
+    assert kills == 2
+    assert result(table, job) == wanted  # the earlier output is whole
+    status, out, err = finish(begin(table, *JOBS[job], pause=0.0001))
+    assert (status, err) == (0, "")
+    assert result(table, job) == wanted
+    read = json.loads(out)["read"]
+    assert 0 < read["rows_resumed"] < whole
+    assert read["rows"] + read["rows_resumed"] == whole
+    assert not checkpoint.exists()
+    assert not kept(table)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_job_and_keeps_the_checkpoint(number, status, table):
+    (table / "model.json").write_text("earlier")
+    running = begin(table, *JOBS["fit"], pause=0.02)
+    wait_for(table / "half.ckpt", running)
+    running.send_signal(number)
+    found, out, err = finish(running)
+    assert (found, out) == (status, "")
+    assert "Traceback" not in err
+    assert (table / "model.json").read_text() == "earlier"
+    assert (table / "half.ckpt").exists()
+    assert not kept(table)
+
+
+def test_the_line_says_how_many_rows_were_not_read_again(table):
+    running = begin(table, *JOBS["fit"], pause=0.02)
+    wait_for(table / "half.ckpt", running)
+    running.kill()
+    finish(running)
+    words = [word for word in JOBS["fit"] if word != "--json"]
+    status, out, _ = finish(begin(table, *words))
+    assert status == 0
+    assert " rows not read again, " in out
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "words"),
+    [
+        ("rows", [], "X.npy: size was "),
+        ("content", [], "X.npy: mtime_ns was "),
+        ("nothing", ["--columns", "0,1"], "columns was "),
+        ("nothing", ["--cv", "3"], "it is of a fit by co-moments, not of a search"),
+        ("nothing", ["--solver", "svd"], "not of a fit by triangular factors"),
+        ("nothing", ["-b", "reference"], "backend was "),
+        ("damage", [], "half.ckpt is no whole checkpoint"),
+    ],
+)
+def test_a_checkpoint_of_another_job_is_refused(change, options, words, interrupted, command, monkeypatch):
+    monkeypatch.chdir(interrupted)
+    Path("model.json").write_text("earlier")
+    files = {path: (path.read_bytes(), path.stat()) for path in map(Path, ("X.npy", "y.npy", "half.ckpt"))}
+    X = np.load("X.npy")
+    checkpoint = Path("half.ckpt")
+    if change == "rows":
+        np.save("X.npy", np.concatenate([X, X]))
+        np.save("y.npy", np.ones(2 * ROWS))
+    elif change == "content":
+        X[0] += 1
+        np.save("X.npy", X)
+    elif change == "damage":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-50])
+    before = checkpoint.read_bytes()
+    try:
+        status, out, err = command(*JOBS["fit"], *options)
+        assert checkpoint.read_bytes() == before
+    finally:
+        for path, (contents, found) in files.items():
+            path.write_bytes(contents)
+            os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert (status, out) == (2, "")
+    assert err.startswith("vecprod: half.ckpt is ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert Path("model.json").read_text() == "earlier"
