@@ -28,6 +28,20 @@ from ._tasks import Groups, summarise_block
 
 Host = np.ndarray[Any, Any]
 FROM_ROWS = ("gd", "sgd")
+DEFAULTS: dict[str, Any] = {
+    "solver": "auto",
+    "learning_rate": "auto",
+    "max_iter": 1000,
+    "tol": 1e-6,
+    "l1": 0.0,
+    "l2": 0.0,
+    "fit_intercept": True,
+    "batch_size": None,
+    "momentum": 0.0,
+    "nesterov": False,
+    "random_state": None,
+    "callback": None,
+}
 
 
 def linreg_fit(
@@ -86,8 +100,6 @@ def linreg_fit(
     >>> fit.coef.round(9) + 0.0
     array([0., 1.])
     """
-    if solver in FROM_ROWS:
-        raise ArgumentError(f"solver={solver!r} would read the data anew for each step; take comoments")
     how: dict[str, Any] = {
         "solver": solver,
         "learning_rate": learning_rate,
@@ -97,17 +109,10 @@ def linreg_fit(
         "l2": l2,
         "fit_intercept": fit_intercept,
     }
-    defaults: dict[str, Any] = {
-        "batch_size": None,
-        "momentum": 0.0,
-        "nesterov": False,
-        "random_state": None,
-        "callback": None,
-    }
-    Settings.check(**how, **defaults)
+    check_settings(how)
     blocks = _with_target(X, y, sample_weight, columns, lengths)
     kind: type[Streamed] = TSQR if solver == "svd" else CoMoments
-    return as_delayed("fit", known_of(kind, blocks), partial(_fitted, kind, how | {"w0": w0}))
+    return as_delayed("fit", known_of(kind, blocks), partial(fitted, kind, how | {"w0": w0}))
 
 
 def linreg_search(
@@ -186,13 +191,22 @@ def linreg_search(
     return as_delayed("search", known, partial(_searched, folds, plan, scoring, fit_intercept))
 
 
+def check_settings(how: dict[str, Any]) -> None:
+    """Raise for what cannot be fitted, before anything is read."""
+    solver = how.get("solver", "auto")
+    if solver in FROM_ROWS:
+        raise ArgumentError(f"solver={solver!r} would read the data anew for each step; take comoments")
+    Settings.check(**{**DEFAULTS, **{name: value for name, value in how.items() if name != "w0"}})
+
+
 def _with_target(X: Any, y: Any, sample_weight: Any, columns: Any, lengths: Any) -> Blocks:
     if y is None:
         raise ArgumentError("y is missing: it is an array, or of a data frame the name of a column")
     return Blocks.of(X, y, sample_weight, columns, lengths)
 
 
-def _fitted(kind: type[Streamed], how: dict[str, Any], known: Groups) -> FitResult:
+def fitted(kind: type[Streamed], how: dict[str, Any], known: Groups) -> FitResult:
+    """The fit, from what is known of all rows."""
     data: Any = kind.from_part(known.parts[0])
     return fit(data, **how)
 
