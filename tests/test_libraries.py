@@ -192,8 +192,8 @@ def test_dask_beside_numpy(pair):
 
 
 def test_what_looks_at_all_rows_computes_dask(pair):
-    result = vp.gram(da.from_array(pair[0], chunks=3))
-    np.testing.assert_array_equal(result, vp.gram(pair[0]))
+    result = vp.batched_cov(da.from_array(pair[0], chunks=3))
+    np.testing.assert_array_equal(result, vp.batched_cov(pair[0]))
 
 
 def test_dask_has_no_out(pair):

@@ -8,10 +8,12 @@ the result.
 
 import contextvars
 import itertools
+import multiprocessing
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from queue import SimpleQueue
 
 
@@ -26,11 +28,28 @@ class _Pool(ThreadPoolExecutor):
 _lock = threading.Lock()
 _pool: _Pool | None = None
 _limit: int | None = None
+_shares = contextvars.ContextVar("vecprod_shares_processors", default=False)
 
 
 def thread_count() -> int:
     """Threads that a call may use."""
-    return most_threads() if _limit is None else _limit
+    if _limit is not None:
+        return _limit
+    return 1 if _shares.get() else most_threads()
+
+
+@contextmanager
+def sharing_processors() -> Iterator[None]:
+    """One thread a call, unless `limit_threads` allows more, in tasks that a pool runs one a processor."""
+    is_of_pool = (
+        threading.current_thread() is not threading.main_thread()
+        or multiprocessing.parent_process() is not None
+    )
+    token = _shares.set(is_of_pool)
+    try:
+        yield
+    finally:
+        _shares.reset(token)
 
 
 def limit_threads(count: int) -> None:

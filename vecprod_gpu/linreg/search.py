@@ -12,7 +12,7 @@ from .._callers import frames_to_caller
 from .._libraries import takes_any_library
 from ..errors import ArgumentError, DivergenceError, ShapeError
 from ._search.candidates import Training, runs_away
-from ._search.folds import Folds, Reader, length
+from ._search.folds import FoldMoments, Folds, Reader, length
 from ._search.grid import Grid
 from ._search.plan import Plan
 from ._search.result import SearchResult, rank
@@ -173,10 +173,25 @@ def searched(
     given: Given, folds: Folds, reader: Reader, plan: Plan, scoring: Scoring, fit_intercept: bool
 ) -> SearchResult:
     """The points of the plan's grid compared on the folds of the rows that the reader hands out."""
-    grid = plan.grid
     if scoring == "r2":
-        _require_two_rows(folds)
-    moments = folds.moments(reader)
+        require_two_rows(folds)
+    return search_folds(
+        given, folds, folds.moments(reader), plan, scoring=scoring, fit_intercept=fit_intercept, reader=reader
+    )
+
+
+def search_folds(
+    given: Given,
+    folds: Folds,
+    moments: FoldMoments,
+    plan: Plan,
+    *,
+    scoring: Scoring,
+    fit_intercept: bool,
+    reader: Reader | None,
+) -> SearchResult:
+    """Fit and score every point by the co-moments of the folds; without a reader no row is read again."""
+    grid = plan.grid
     train = Quadratic.of(moments.train, given.layout.d, fit_intercept)
     tests = TestSets.of(train, moments.test, given.layout.d, fit_intercept)
     training = Training(train)
@@ -187,15 +202,16 @@ def searched(
     families = plan.families(training)
     scores = np.empty((len(folds.splits), grid.size))
     for split, one in enumerate(folds.splits):
-        if callable(scoring):
-            scores[split] = callable_scores(scoring, families, split, grid.size, train, one.test, reader)
-        else:
+        if not callable(scoring):
             errors = errors_of_split(families, split, grid.size, tests, one.test, reader)
             scores[split] = tests.score(scoring, split, errors)
+        elif reader is not None:
+            scores[split] = callable_scores(scoring, families, split, grid.size, train, one.test, reader)
     scores[diverged] = np.nan
     best = grid.point(int(np.argmin(rank(scores.mean(axis=0), scoring))))
     fit = _refitted(given, moments.total, plan, best, fit_intercept)
-    return SearchResult(fit, scores, scoring, reader.reads, plan.reason, grid)
+    reads = 1.0 if reader is None else reader.reads
+    return SearchResult(fit, scores, scoring, reads, plan.reason, grid)
 
 
 def _read(X: Array, y: Array, sample_weight: Array | None) -> tuple[Given, Rows]:
@@ -220,7 +236,7 @@ def check_width(d: int) -> None:
         )
 
 
-def _require_two_rows(folds: Folds) -> None:
+def require_two_rows(folds: Folds) -> None:
     """One row has no spread to be explained."""
     for i, split in enumerate(folds.splits):
         if length(split.test) < 2:

@@ -142,29 +142,22 @@ class Folds:
 
     def moments(self, reader: Reader) -> "FoldMoments":
         """The co-moments of what is fitted, of what is held out, and of all rows."""
-        n = reader.n
         if self.is_partition:
-            parts = [reader.moments(split.test) for split in self.splits]
-            trains, total = _all_but_each(parts)
-            tests = [part.summary for part in parts]
+            return FoldMoments.of_parts([reader.moments(split.test) for split in self.splits])
+        n = reader.n
+        pairs = [(_rest(split, n), split.test) for split in self.splits]
+        atoms = find_atoms(pairs, n)
+        if atoms is None:
+            total = reader.moments(slice(0, n))
+            trains, tests = ([reader.moments(pair[i]).summary for pair in pairs] for i in (0, 1))
         else:
-            pairs = [(_rest(split, n), split.test) for split in self.splits]
-            atoms = find_atoms(pairs, n)
-            if atoms is None:
-                total = reader.moments(slice(0, n))
-                trains, tests = ([reader.moments(pair[i]).summary for pair in pairs] for i in (0, 1))
-            else:
-                parts = [reader.moments(_as_slice(rows)) for rows in atoms.rows]
-                total = _merged(parts, np.ones(len(parts), bool))
-                trains, tests = (
-                    [_merged(parts, member).summary for member in members]
-                    for members in (atoms.in_train, atoms.in_test)
-                )
-        for name, sums in (("fitted", trains), ("held out", tests)):
-            for i, one in enumerate(sums):
-                if not one.total.all():
-                    raise ArgumentError(f"sample_weight adds up to 0 over the rows {name} in split {i}")
-        return FoldMoments(_stack(trains), _stack(tests), total)
+            parts = [reader.moments(_as_slice(rows)) for rows in atoms.rows]
+            total = _merged(parts, np.ones(len(parts), bool))
+            trains, tests = (
+                [_merged(parts, member).summary for member in members]
+                for members in (atoms.in_train, atoms.in_test)
+            )
+        return FoldMoments.checked(trains, tests, total)
 
 
 @dataclass(frozen=True)
@@ -182,6 +175,21 @@ class FoldMoments:
     train: MomentSums
     test: MomentSums
     total: CoMoments
+
+    @classmethod
+    def of_parts(cls, parts: list[CoMoments]) -> "FoldMoments":
+        """Of parts that hold all rows, each of which is held out once."""
+        trains, total = _all_but_each(parts)
+        return cls.checked(trains, [part.summary for part in parts], total)
+
+    @classmethod
+    def checked(cls, trains: list[MomentSums], tests: list[MomentSums], total: CoMoments) -> "FoldMoments":
+        """Of the sets of each split, if they have any weight."""
+        for name, sums in (("fitted", trains), ("held out", tests)):
+            for i, one in enumerate(sums):
+                if not one.total.all():
+                    raise ArgumentError(f"sample_weight adds up to 0 over the rows {name} in split {i}")
+        return cls(_stack(trains), _stack(tests), total)
 
 
 def _all_but_each(parts: list[CoMoments]) -> tuple[list[MomentSums], CoMoments]:

@@ -135,7 +135,7 @@ class TestSets:
 
 
 def errors_of_split(
-    families: list[Candidates], split: int, size: int, tests: TestSets, held_out: Part, reader: Reader
+    families: list[Candidates], split: int, size: int, tests: TestSets, held_out: Part, reader: Reader | None
 ) -> Host:
     """Mean squared errors ``(k, size)`` of all points on the test set of a split.
 
@@ -160,7 +160,7 @@ def errors_of_split(
                     plain = coef[target, :, best]
                     nearest[target] = plain if basis is None else basis @ plain
     is_near = errors <= NEARLY_EXACT * form.constant[:, np.newaxis]
-    if is_near.any():
+    if reader is not None and is_near.any():
         refined = _around(nearest, form, tests.train, split, held_out, reader)
         for family in families:
             local = refined.in_basis(family.basis(split))

@@ -1,72 +1,28 @@
 """Summaries of rows that arrive in chunks, by a tree in which the chunks cannot be seen.
 
 Rows are cut into segments by their index and by the number of columns alone.  A segment is summarised in
-one pass, and the summaries are merged pairwise, by a binary counter.  Rows that do not fill a segment yet
-wait for the next chunk.
+one pass, and the summaries are merged pairwise, by the tree of `tree.py`.  Rows that do not fill a segment
+yet wait for the next chunk.  Parts of the rows that begin with a segment may be read anywhere and joined.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from contextvars import ContextVar
+from functools import reduce
 from os import PathLike
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from ..._arrays import Array
+from ..._arrays import Array, Kind
 from ..._libraries import takes_any_library
 from ...errors import ArgumentError, ShapeError
 from . import archive
 from .rows import Host, Layout, Rows, gather, join
+from .tree import Part, Tree
 
 SEGMENT_BYTES = 1 << 25  # of a host problem's rows in float64: milliseconds, beside which a call is free
 DEVICE_SEGMENT_BYTES = 1 << 29  # a GPU reads it in less than a millisecond
-
-
-class Summary(Protocol):
-    """What is known of some rows: a dataclass of float64 arrays."""
-
-    def merge(self, later: Any) -> Any:
-        """Summary of these rows and of those after them."""
-
-    def is_finite(self) -> bool:
-        """Whether the rows held finite numbers, and nothing overflowed."""
-
-    def fits(self, layout: Layout) -> bool:
-        """Whether the arrays have the shapes that such rows give."""
-
-    @property
-    def total(self) -> Host:
-        """Sums of the weights, ``(B,)``."""
-
-    @property
-    def means(self) -> Host:
-        """Weighted means of the columns of ``[X y]``, ``(B, D)``."""
-
-
-class Tree:
-    """A binary counter: level i holds the summary of 2**i segments, or None."""
-
-    def __init__(self, levels: list[Any]) -> None:
-        self.levels = levels
-
-    def push(self, summary: Summary) -> None:
-        """Add the summary of the next segment."""
-        level = 0
-        while level < len(self.levels) and self.levels[level] is not None:
-            summary = self.levels[level].merge(summary)
-            self.levels[level] = None
-            level += 1
-        if level == len(self.levels):
-            self.levels.append(None)
-        self.levels[level] = summary
-
-    def total(self, last: Summary | None) -> Any:
-        """The summary of all segments and of what comes after them, smallest first; None of nothing."""
-        for level in self.levels:
-            if level is not None:
-                last = level if last is None else level.merge(last)
-        return last
 
 
 Summarise = Callable[[Rows], Any]
@@ -96,7 +52,7 @@ class Streamed:
     def __init__(self) -> None:
         self._layout: Layout | None = None
         self._dtype: np.dtype[Any] = np.dtype(np.float64)
-        self._tree = Tree([])
+        self._tree = Tree()
         self._waiting: list[Rows] = []
         self._n_samples = 0
         self._folded: Any = None
@@ -112,10 +68,75 @@ class Streamed:
     @classmethod
     def from_rows(cls: type[Self], rows: Rows) -> Self:
         """As `from_arrays`, without keeping a copy of the last rows: for what is never updated."""
+        return cls.from_part(cls.part_of(rows))
+
+    @classmethod
+    def from_blocks(cls: type[Self], parts: Iterable[Self]) -> Self:
+        """What is known of the rows of all parts, which may have been read anywhere.
+
+        The parts are the leaves of one tree, in their order: with ``m(a, b)`` for a merge of two, those of
+        five parts are merged as ``m(m(m(p0, p1), m(p2, p3)), p4)``.
+
+        Parameters
+        ----------
+        parts : iterable of this type
+            Read from rows of the same shapes; a part without rows is a leaf that holds nothing.
+
+        Returns
+        -------
+        Self
+            A new object, which can be updated. The parts are not changed.
+
+        Raises
+        ------
+        ShapeError
+            If two were read from rows of different shapes.
+        TypeError
+            If a part is of another type.
+
+        See Also
+        --------
+        merge : Of two, with the same bits.
+
+        Notes
+        -----
+        One tree for any number of parts loses fewer digits than merging them one after another does: errors
+        grow with its height.
+
+        Examples
+        --------
+        >>> import numpy as np, vecprod_gpu as vp
+        >>> X = np.arange(12.0).reshape(6, 2)
+        >>> parts = [vp.CoMoments.from_arrays(X[i : i + 2]) for i in (0, 2, 4)]
+        >>> moments = vp.CoMoments.from_blocks(parts)
+        >>> moments.n_samples, moments.mean
+        (6, array([5., 6.]))
+        >>> bool((moments.xx == parts[0].merge(parts[1]).merge(parts[2]).xx).all())
+        True
+        """
+        leaves = [part._as_leaf(number) for number, part in enumerate(map(cls._checked, parts))]
+        return cls.from_part(reduce(Part.join, leaves)) if leaves else cls()
+
+    @classmethod
+    def part_of(cls, rows: Rows, first_segment: int = 0, first_row: int = 0) -> Part:
+        """What is known of rows that begin with a segment of that number, for `Part.join`.
+
+        Rows that are not the last ones must fill their segments.  Messages count from `first_row`.
+        """
+        reader = cls()
+        reader._n_samples = first_row
+        tree = Tree(first_segment)
+        rest = reader._absorb(tree, [], rows)
+        if rest:
+            tree.push(reader._summary_of_last(rest, first_row + rows.n))
+        return Part(rows.layout, rows.dtype, rows.n, tree)
+
+    @classmethod
+    def from_part(cls: type[Self], part: Part) -> Self:
+        """All that a part knows, as one leaf, to which updates add others."""
         new = cls()
-        rest = new._absorb(new._tree, [], rows)
-        new._layout, new._dtype, new._n_samples = rows.layout, rows.dtype, rows.n
-        new._folded = new._tree.total(new._summary_of_last(rest, rows.n))
+        new._tree, new._n_samples = part.as_leaf(0).tree, part.n_samples
+        new._layout, new._dtype = part.layout, part.dtype or new._dtype
         return new
 
     @property
@@ -198,7 +219,7 @@ class Streamed:
             raise ShapeError(f"the new rows are {rows.layout}; needed is {self._layout}, as before")
         rows.check_weights()
         n_samples = self._n_samples + rows.n
-        tree, waiting = Tree(list(self._tree.levels)), self._waiting
+        tree, waiting = self._tree.copy(), self._waiting
         if rows.kind != "numpy" and waiting:  # those are on the host: a part of the tree by themselves
             tree.push(self._summary_of_last(waiting, self._n_samples))
             waiting = []
@@ -236,18 +257,10 @@ class Streamed:
         ShapeError
             If the two were read from rows of different shapes.
         """
-        if not isinstance(other, type(self)):
-            raise TypeError(f"cannot merge a {type(self).__name__} with a {type(other).__name__}")
+        self._checked(other)
         if None not in (self._layout, other._layout) and self._layout != other._layout:
             raise ShapeError(f"other was read from {other._layout}; needed is {self._layout}")
-        new = type(self)()
-        new._layout = self._layout or other._layout
-        dtypes = [one._dtype for one in (self, other) if one._layout is not None]
-        new._dtype = np.result_type(*dtypes) if dtypes else new._dtype
-        new._n_samples = self._n_samples + other._n_samples
-        parts = [one.summary for one in (self, other) if one._n_samples]
-        new._tree = Tree([parts[0].merge(parts[1]) if len(parts) > 1 else parts[0]] if parts else [])
-        return new
+        return self.from_blocks([self, other])
 
     def save(self, file: str | PathLike[str]) -> None:
         """Write all that is known to a file, from which `load` goes on with the same bits.
@@ -302,7 +315,7 @@ class Streamed:
         new = cls()
         new._layout = header.layout
         new._dtype, new._n_samples = header.dtype, header.n_samples
-        new._tree, new._waiting = Tree(levels), waiting
+        new._tree, new._waiting = Tree.of_levels(levels), waiting
         return new
 
     def __repr__(self) -> str:
@@ -316,6 +329,21 @@ class Streamed:
 
     def _empty(self) -> ArgumentError:
         return ArgumentError(f"the {type(self).__name__} is empty: give it rows with update")
+
+    @classmethod
+    def _checked(cls: type[Self], part: Any) -> Self:
+        """What is to be merged, if it can be."""
+        if not isinstance(part, cls):
+            raise TypeError(f"cannot merge a {cls.__name__} with a {type(part).__name__}")
+        return part
+
+    def _as_leaf(self, number: int) -> Part:
+        """All that is known, as the leaf of that number."""
+        if not self._n_samples:
+            return Part.without_rows(number)
+        tree = Tree(number)
+        tree.push(self.summary)
+        return Part(self._layout, self._dtype, self._n_samples, tree)
 
     def _models(self) -> tuple[int, ...]:
         """Axes of the targets; there must be some."""
@@ -367,6 +395,11 @@ def _checked(summary: Any, rows: Rows, first_row: int) -> Any:
 
 
 def segment_rows(rows: Rows) -> int:
-    """Rows of a segment: a power of two."""
-    nbytes = SEGMENT_BYTES if rows.kind == "numpy" else DEVICE_SEGMENT_BYTES
-    return 1 << max(0, (nbytes // (8 * rows.layout.columns)).bit_length() - 1)
+    """Rows of a segment."""
+    return rows_of_segment(rows.kind, rows.layout.columns)
+
+
+def rows_of_segment(kind: Kind, columns: int) -> int:
+    """Rows of a segment of so many columns: a power of two."""
+    nbytes = SEGMENT_BYTES if kind == "numpy" else DEVICE_SEGMENT_BYTES
+    return 1 << max(0, (nbytes // (8 * columns)).bit_length() - 1)

@@ -1,0 +1,57 @@
+"""Files that the workers read by themselves, in ranges of rows."""
+
+import numpy as np
+import pytest
+
+import vecprod_gpu as vp
+from tests.dask.data import random_rows, shrink_segments
+from vecprod_gpu import CoMoments
+from vecprod_gpu.dask import _files
+from vecprod_gpu.linreg._streaming import streamed
+
+
+@pytest.fixture(autouse=True)
+def _small_ranges(monkeypatch):
+    monkeypatch.setattr(streamed, "SEGMENT_BYTES", streamed.SEGMENT_BYTES)
+    shrink_segments()
+    monkeypatch.setattr(_files, "RANGE_BYTES", 2 * streamed.SEGMENT_BYTES)
+
+
+@pytest.fixture
+def files(rng, tmp_path):
+    """A table without and one with names, of the same numbers."""
+    X, y, _ = random_rows(rng, 300)
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", y)
+    table = {**dict(zip("abc", X.T, strict=True)), "price": y}
+    parquet.write_table(pa.table(table), tmp_path / "t.parquet", row_group_size=70)
+    lines = [",".join(table), *(",".join(map(repr, map(float, row))) for row in np.column_stack([X, y]))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    return tmp_path, X, y
+
+
+@pytest.mark.parametrize("how", [{}, {"solver": "svd"}, {"l2": 0.1}])
+@pytest.mark.parametrize("source", ["X.npy", "t.parquet", "t.csv"])
+def test_a_fit_has_the_bits_of_the_streamed_one(files, source, how):
+    folder, X, y = files
+    target = str(folder / "y.npy") if source == "X.npy" else "price"
+    fit = _files.fit_files(str(folder / source), target, scheduler="threads", **how)
+    kind = vp.TSQR if how.get("solver") == "svd" else CoMoments
+    np.testing.assert_array_equal(fit.coef, vp.linreg_fit(kind.from_arrays(X, y), **how).coef)
+
+
+def test_co_moments_of_columns(files):
+    folder, X, _ = files
+    moments = _files.moments_of_files(str(folder / "t.parquet"), scheduler="synchronous", columns=["c", "a"])
+    np.testing.assert_array_equal(moments.cov(), CoMoments.from_arrays(X[:, [2, 0]]).cov())
+
+
+def test_what_is_wrong_is_named(files):
+    folder, X, _ = files
+    X[211, 1] = np.nan
+    np.save(folder / "X.npy", X)
+    with pytest.raises(vp.errors.BadInputError, match=r"X\.npy.*211.*nan"):
+        _files.fit_files(str(folder / "X.npy"), str(folder / "y.npy"), scheduler="synchronous")
+    with pytest.raises(vp.errors.ArgumentError, match="anew for each step"):
+        _files.fit_files(str(folder / "X.npy"), str(folder / "y.npy"), solver="sgd")
