@@ -278,7 +278,8 @@ class TestManners:
         (lazy,) = dask.optimize(vecprod_gpu.dask.co_moments(X, y))
         assert len(lazy.__dask_graph__()) == 10 + 2 + 1 + 1  # blocks, what joins them, and the result
 
-    def test_one_thread_a_task(self):
+    def test_one_thread_a_task(self, monkeypatch):
+        monkeypatch.setattr(_threads, "_limit", None)
         count = dask.delayed(threads_of_a_task)()
         assert count.compute(scheduler="threads") == 1
         assert count.compute(scheduler="synchronous") == _threads.most_threads()
