@@ -113,6 +113,13 @@ def fit(
     memory: Memory = None,
     checkpoint: CheckpointFile = None,
     every: Every = 30.0,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Have workers of Dask read the files: a cluster's address, processes or threads.",
+        ),
+    ] = None,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
@@ -128,6 +135,8 @@ def fit(
     Example: vecprod fit houses.csv --target price --l2 1e-3:1e3:100 --cv 10 --plot scores.svg -o model.json
 
     Example: vecprod fit houses.csv --target price --learning-rate 0.01,auto --max-iter 10:1000:5 -o m.json
+
+    Example: vecprod fit sales.parquet --target price --scheduler processes -o model.json
     """
     from vecprod_gpu.jobs import regression
     from vecprod_gpu.jobs.fitting import Fitting
@@ -146,7 +155,7 @@ def fit(
     )
     order = order_of("fit", output, force, backend, as_json, (".json",), memory, checkpoint, every)
     source = sources_of({"X": data}, columns, header)["X"]
-    regression.fit(order, source, target, sample_weight, fitting)
+    regression.fit(order, source, target, sample_weight, fitting, scheduler)
 
 
 def predict(

@@ -1,11 +1,14 @@
 """Files that the workers read by themselves, in ranges of rows."""
 
+import json
+
 import numpy as np
 import pytest
 
 import vecprod_gpu as vp
 from tests.dask.data import random_rows, shrink_segments
 from vecprod_gpu import CoMoments
+from vecprod_gpu.cli import main
 from vecprod_gpu.dask import _files
 from vecprod_gpu.linreg._streaming import streamed
 
@@ -36,9 +39,54 @@ def files(rng, tmp_path):
 def test_a_fit_has_the_bits_of_the_streamed_one(files, source, how):
     folder, X, y = files
     target = str(folder / "y.npy") if source == "X.npy" else "price"
-    fit = _files.fit_files(str(folder / source), target, scheduler="threads", **how)
+    fit, rows = _files.fit_files(str(folder / source), target, scheduler="threads", **how)
+    assert rows == len(X)
     kind = vp.TSQR if how.get("solver") == "svd" else CoMoments
     np.testing.assert_array_equal(fit.coef, vp.linreg_fit(kind.from_arrays(X, y), **how).coef)
+
+
+class TestTheCommand:
+    def run(self, folder, *options, source="t.parquet"):
+        out = folder / "model.json"
+        words = ("fit", folder / source, "--target", "price", "-o", out, "--force", *options)
+        return main([str(word) for word in words]), out
+
+    @pytest.mark.parametrize("solver", ["cholesky", "svd"])
+    @pytest.mark.parametrize("source", ["t.parquet", "t.csv"])
+    def test_writes_the_model_of_the_streamed_fit(self, files, solver, source):
+        folder, _, _ = files
+        models = []
+        for options in ((), ("--scheduler", "threads")):
+            status, out = self.run(folder, "--solver", solver, *options, source=source)
+            assert status == 0
+            models.append(json.loads(out.read_text()))
+        streamed_model, model = models
+        assert model["coef"] == streamed_model["coef"]
+        assert model["intercept"] == streamed_model["intercept"]
+        assert model["data"] == streamed_model["data"]
+
+    @pytest.mark.parametrize(
+        ("options", "why"),
+        [
+            (("--cv", "3", "--l2", "0.1,1"), "--cv"),
+            (("--checkpoint", "half.ckpt"), "--checkpoint"),
+            (("--memory", "1GB"), "--memory"),
+            (("--solver", "sgd"), "--solver sgd"),
+        ],
+    )
+    def test_says_what_does_not_go_with_a_scheduler(self, files, options, why, capsys):
+        folder, _, _ = files
+        status, out = self.run(folder, "--scheduler", "threads", *options)
+        assert status == 2
+        assert not out.exists()
+        assert f"--scheduler does not go with {why}" in capsys.readouterr().err
+
+    def test_names_a_scheduler_that_is_not_there(self, files, capsys):
+        folder, _, _ = files
+        status, out = self.run(folder, "--scheduler", "nowhere")
+        assert status == 2
+        assert not out.exists()
+        assert "--scheduler is 'nowhere'" in capsys.readouterr().err
 
 
 def test_co_moments_of_columns(files):

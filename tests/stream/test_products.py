@@ -9,6 +9,7 @@ import zarr
 import vecprod_gpu as vp
 from tests.jobs.tables import FORMATS, save
 from vecprod_gpu.stream import _outputs, _products
+from vecprod_gpu.stream._memory import resident_bytes
 
 PRODUCTS = ("batched_outer", "cross")
 SHAPES = [
@@ -258,4 +259,6 @@ def test_a_memory_that_does_not_suffice_is_refused(tmp_path):
 def test_a_chunk_that_has_no_room_is_refused():
     out = zarr.create_array({}, shape=(10**6, 100, 100), dtype=float, chunks=(10**5, 100, 100))
     with pytest.raises(vp.errors.ArgumentError, match=r"8000000000 bytes"):
-        vp.stream.batched_outer(np.ones((10**6, 100)), np.ones((1, 100)), out, memory="2GB")
+        vp.stream.batched_outer(
+            np.ones((10**6, 100)), np.ones((1, 100)), out, memory=resident_bytes() + 2 * 10**9
+        )

@@ -6,6 +6,7 @@ import pytest
 import vecprod_gpu as vp
 from vecprod_gpu import stream
 from vecprod_gpu.linreg._streaming import streamed
+from vecprod_gpu.stream._memory import resident_bytes
 
 FIELDS = ("coef", "intercept", "loss", "loss_history", "gradient_norm")
 
@@ -113,9 +114,8 @@ def test_files_give_the_bits_of_the_arrays(tmp_path, data):
     X, y, s = data
     for name, array in (("X", X), ("y", y), ("s", s)):
         np.save(tmp_path / f"{name}.npy", array)
-    found = stream.linreg_fit(
-        tmp_path / "X.npy", target=tmp_path / "y.npy", sample_weight=tmp_path / "s.npy", memory="1GB"
-    )
+    beside = {"target": tmp_path / "y.npy", "sample_weight": tmp_path / "s.npy"}
+    found = stream.linreg_fit(tmp_path / "X.npy", **beside, memory=resident_bytes() + 10**9)
     equal(found, vp.linreg_fit(X, y, sample_weight=s))
     moments = vp.CoMoments.from_arrays(X, None, s)
     at = {"sample_weight": tmp_path / "s.npy"}
@@ -132,7 +132,7 @@ def test_neither_threads_nor_memory_can_be_seen(tmp_path, data):
     try:
         for count in range(1, threads + 1):
             vp.set_num_threads(count)
-            for memory in (None, "2GB"):
+            for memory in (None, resident_bytes() + 10**9):
                 equal(stream.linreg_fit(tmp_path / "X.npy", target=y, memory=memory), wanted)
     finally:
         vp.set_num_threads(threads)

@@ -1,7 +1,6 @@
 """Fits of files that the workers read by themselves: each its ranges of rows, by the readers of streams."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -11,12 +10,13 @@ from dask.delayed import Delayed
 from ..errors import BadInputError, NotFiniteError
 from ..linreg._streaming.rows import Rows, join
 from ..linreg._streaming.streamed import Streamed, rows_of_segment
+from ..linreg.fit import linreg_fit
 from ..linreg.moments import CoMoments
 from ..linreg.result import FitResult
 from ..linreg.tsqr import TSQR
 from ..stream._observations import Observations, open_observations
 from ._graph import as_delayed, of_blocks
-from ._regression import check_settings, fitted
+from ._regression import check_settings
 from ._summaries import whole
 from ._tasks import Groups, Piece, Place, summarise_block
 
@@ -33,11 +33,12 @@ def fit_files(
     columns: Any = None,
     header: bool | None = None,
     **how: Any,
-) -> FitResult:
-    """Fit files that every worker can read under the same names: see `linreg_fit` for what `how` may hold.
+) -> tuple[FitResult, int]:
+    """Fit files that every worker can read under the same names; the fit, and the rows that it was made of.
 
-    The scheduler is the address of a cluster, or one of `SCHEDULERS`. Ranges of rows are whole segments, so
-    that the bits are those of the streamed fit; a file that does not tell its rows, as CSV, is one range.
+    `how` is for `linreg_fit`. The scheduler is the address of a cluster, or one of `SCHEDULERS`. Ranges of
+    rows are whole segments, so that the bits are those of the streamed fit; a file that does not tell its
+    rows, as CSV, is one range.
 
     Raises
     ------
@@ -47,8 +48,8 @@ def fit_files(
     check_settings(how)
     kind: type[Streamed] = TSQR if how.get("solver") == "svd" else CoMoments
     given = {"target": target, "sample_weight": sample_weight, "columns": columns, "header": header}
-    lazy = _summary(kind, source, given, partial(fitted, kind, how), "fit")
-    return _computed(lazy, scheduler)  # type: ignore[no-any-return]
+    summary = _computed(_summary(kind, source, given), scheduler)
+    return linreg_fit(summary, **how), summary.n_samples
 
 
 def moments_of_files(
@@ -56,12 +57,10 @@ def moments_of_files(
 ) -> CoMoments:
     """Co-moments of the columns of files, from which covariance and correlation follow; as `fit_files`."""
     given = {"columns": columns, "header": header}
-    return _computed(  # type: ignore[no-any-return]
-        _summary(CoMoments, source, given, partial(whole, CoMoments), "moments"), scheduler
-    )
+    return _computed(_summary(CoMoments, source, given), scheduler)  # type: ignore[no-any-return]
 
 
-def _summary(kind: type[Streamed], source: str, given: dict[str, Any], function: Any, name: str) -> Delayed:
+def _summary(kind: type[Streamed], source: str, given: dict[str, Any]) -> Delayed:
     observations = open_observations(source, **given)
     layout = next(_rows_of(observations, 0, 1)).layout
     segment = rows_of_segment("numpy", layout.columns)
@@ -78,7 +77,7 @@ def _summary(kind: type[Streamed], source: str, given: dict[str, Any], function:
         observations.fingerprint(),
         length if observations.rows else None,
     )
-    return as_delayed(name, of_blocks(read, [], places), function)
+    return as_delayed("summary", of_blocks(read, [], places), partial(whole, kind))
 
 
 def _summarise_range(
@@ -123,6 +122,12 @@ def _computed(lazy: Delayed, scheduler: str) -> Any:
             return lazy.compute()
     from distributed import Client
 
-    with ExitStack() as stack:
-        client = stack.enter_context(Client(scheduler, set_as_default=False))
+    try:
+        client = Client(scheduler, set_as_default=False)
+    except (OSError, ValueError) as error:
+        listed = ", ".join(SCHEDULERS)
+        raise BadInputError(
+            f"--scheduler is {scheduler!r}, which is none of {listed}, and no cluster: {error}"
+        ) from None
+    with client:
         return client.compute(lazy).result()

@@ -3,7 +3,9 @@
 import os
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,18 @@ from .search import details_of, picture, search, search_in_batches
 _UNITS = {"sgd": "epochs", "cd": "sweeps"}  # of the other solvers, steps
 
 
-def fit(order: Order, source: Source, target: str, sample_weight: str | None, fitting: Fitting) -> None:
+def fit(
+    order: Order,
+    source: Source,
+    target: str,
+    sample_weight: str | None,
+    fitting: Fitting,
+    scheduler: str | None = None,
+) -> None:
     """Fit a model to a table, and write it as JSON."""
     start = time.perf_counter()
+    if scheduler is not None:
+        _require_single_pass(order, fitting)
     observations = open_observations(
         source.file,
         target=target,
@@ -46,7 +57,9 @@ def fit(order: Order, source: Source, target: str, sample_weight: str | None, fi
         header=source.header,
     )
     streams = fitting.streams and observations.width <= MOST_COLUMNS
-    work = _streamed if streams else _whole
+    work: Callable[..., _Done] = _streamed if streams else _whole
+    if scheduler is not None:
+        work = partial(_by_workers, source, target, sample_weight, scheduler)
     with (
         working(order, observations.paths) as (stream, bar),
         naming(observations.files),
@@ -141,6 +154,52 @@ def _streamed(order: Order, observations: Observations, fitting: Fitting, bar: B
         found, fitted = None, fit_in_batches(passes, fitting.settings)
     backend = "reference" if fitted.solver == "svd" else passes.backend
     return _Done(fitted, found, backend, inputs_read(passes, passes.rows), passes)
+
+
+def _require_single_pass(order: Order, fitting: Fitting) -> None:
+    """Raise where something was asked for that workers of Dask do not do."""
+    asked = {
+        "--cv, which searches": fitting.cv is not None,
+        "--checkpoint": order.checkpoint is not None,
+        "--memory, which each worker has its own of": order.memory is not None,
+        f"--solver {fitting.solver}, which reads the rows anew for each step": not fitting.streams,
+    }
+    for option, is_asked in asked.items():
+        if is_asked:
+            raise BadInputError(f"--scheduler does not go with {option}")
+
+
+def _by_workers(
+    source: Source,
+    target: str,
+    sample_weight: str | None,
+    scheduler: str,
+    order: Order,
+    observations: Observations,
+    fitting: Fitting,
+    bar: Bar,
+) -> _Done:
+    """The fit of what workers of Dask read."""
+    from ..dask._files import fit_files
+
+    bar.stage(f"reading {source.file} on {scheduler}")
+    fitted, rows = fit_files(
+        source.file,
+        target,
+        scheduler=scheduler,
+        sample_weight=sample_weight,
+        columns=source.columns,
+        header=source.header,
+        solver=fitting.solver,
+        tol=fitting.tol,
+        fit_intercept=fitting.fit_intercept,
+        **fitting.grid.first,
+    )
+    inputs = [
+        Input(name, file, (rows, observations.width) if name == "X" else (rows,), "float64")
+        for name, file in observations.files.items()
+    ]
+    return _Done(fitted, None, "dask", inputs)
 
 
 def _whole(order: Order, observations: Observations, fitting: Fitting, bar: Bar) -> _Done:
