@@ -115,12 +115,13 @@ def cross(a: Array, b: Array, out: Array) -> None:
     if a.shape == b.shape and a.ndim > 1:
         _cross_rows(a, b, out)
         return
-    ufunc = cross_ufunc(out.dtype)
-    if out.nbytes <= SERIAL_BYTES:
-        ufunc(a, b, out)
-        return
-    if out.flags.c_contiguous and 3 in (a.size, b.size):
+    is_large = out.nbytes > SERIAL_BYTES
+    if is_large and out.flags.c_contiguous and 3 in (a.size, b.size):
         _cross_with_one(a, b, out)
+        return
+    ufunc = cross_ufunc(out.dtype)
+    if not is_large:
+        ufunc(a, b, out)
         return
     a, b = np.broadcast_to(a, out.shape), np.broadcast_to(b, out.shape)
     blocks = out.nbytes // BLOCK_BYTES

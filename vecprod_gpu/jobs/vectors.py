@@ -6,7 +6,6 @@ from math import prod
 
 from .._progress import Bar
 from ..errors import BadInputError
-from ..stream._memory import parse_memory
 from ..stream._outputs import SUFFIXES as STREAMED
 from ..stream._outputs import cuts
 from ..stream._products import Product
@@ -63,7 +62,7 @@ def _streamed(order: Order, product: Product, bar: Bar) -> int:
         product,
         order.output.path,
         bar,
-        memory=_budget(order),
+        memory=order.memory,
         checkpoint=order.checkpoint,
         every=order.every,
         confirm=order.output.confirm,
@@ -73,13 +72,9 @@ def _streamed(order: Order, product: Product, bar: Bar) -> int:
 def _result(order: Order, product: Product, names: Iterable[str] | None) -> Result:
     """What is written into an archive or a table, of which a block has whole rows."""
     grain = (1, *product.shape[1:]) if order.output.is_table else (1,) * len(product.shape)
-    block = product.block(grain, _budget(order))
+    block = product.block(grain, order.memory)
     blocks = (values for _, values in product.blocks(cuts(product.shape, block)))
     return Result(product.shape, product.dtype, blocks, product.choice.backend, names)
-
-
-def _budget(order: Order) -> int | None:
-    return None if order.memory is None else parse_memory(order.memory)
 
 
 def _pairs(a: Vectors, b: Vectors) -> Iterable[str] | None:
