@@ -91,9 +91,9 @@ def order_of(
     every: float = 30.0,
 ) -> "Order":
     """What the job is told beside its inputs."""
-    from vecprod_gpu.jobs.outputs import Output
     from vecprod_gpu.jobs.run import Order
     from vecprod_gpu.stream._memory import parse_memory
+    from vecprod_gpu.stream._output_file import Output
 
     where = Output.parse(output, force, suffixes) if suffixes else Output.parse(output, force)
     most = None if memory is None else parse_memory(memory)

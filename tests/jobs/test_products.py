@@ -9,8 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from tests.jobs.tables import FORMATS, header, load, save
-from vecprod_gpu.jobs import results
-from vecprod_gpu.stream import _products
+from vecprod_gpu.stream import _products, _results
 
 EXACT = {"rtol": 0, "atol": 0}
 SUMS = {"rtol": 1e-12, "atol": 1e-12}
@@ -138,9 +137,9 @@ def test_a_table_is_written_in_parts(suffix, folder, job, rng, monkeypatch):
 @pytest.mark.parametrize("block_bytes", [1, 8, 100, 2**22])
 @pytest.mark.parametrize("shape", [(), (0,), (17,), (3, 5), (2, 3, 4), (4, 0, 2), (1, 40, 1), (30, 1, 1, 2)])
 def test_parts_cover_an_array_once_and_in_order(shape, block_bytes, monkeypatch):
-    monkeypatch.setattr(results, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(_results, "_BLOCK_BYTES", block_bytes)
     numbers = np.arange(np.prod(shape, dtype=int)).reshape(shape)
-    parts = [numbers[cut] for cut in results.blocks_of(shape, 8)]
+    parts = [numbers[cut] for cut in _results.blocks_of(shape, 8)]
     assert [number for part in parts for number in part.ravel()] == numbers.ravel().tolist()
     assert all(part.ndim == len(shape) for part in parts)
     assert all(part.nbytes <= max(8, block_bytes) for part in parts)

@@ -10,11 +10,11 @@ from ..errors import BadInputError
 from ..linreg import CoMoments
 from ..stream._moments import Sums
 from ..stream._observations import open_observations
+from ..stream._results import Result, write
 from ..stream._run import Passes
 from ..stream._sources import open_reader
 from .files import Source
 from .products import corr, cov
-from .results import Result, write
 from .run import Order, how_read, inputs_read, naming, resumed_in_words, tell_of_array, working
 from .run import run as run_whole
 

@@ -25,12 +25,12 @@ from ..stream._reader import Names, Reader
 from ..stream._regression import SOLVERS as STREAMING
 from ..stream._regression import fit as fit_in_batches
 from ..stream._regression import kind_of
+from ..stream._results import write
 from ..stream._run import Passes
 from ..stream._sources import open_reader
 from .files import Source
 from .fitting import Fitting
 from .model import DTYPES, Model, plain, read_model
-from .results import write
 from .run import Input, Order, how_read, inputs_read, naming, resumed_in_words, tell, tell_of_array, working
 from .search import details_of, picture, search, search_in_batches
 

@@ -11,11 +11,11 @@ from typing import IO, Any
 from .._dispatch import use_backend
 from .._progress import Bar, progress_bar
 from ..errors import BackendError, BadInputError, VecprodError
+from ..stream._output_file import Output
+from ..stream._results import Result, write
 from ..stream._run import How, Passes
 from .data import Data
 from .files import Source
-from .outputs import Output
-from .results import Result, write
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from ..stream._outputs import SUFFIXES as STREAMED
 from ..stream._outputs import cuts
 from ..stream._products import Product
 from ..stream._products import write as stream
+from ..stream._results import Result, write
 from ..stream._vectors import Vectors, open_vectors
 from .data import unnamed
 from .files import Source
-from .results import Result, write
 from .run import Input, Order, naming, prepared, tell_of_array
 
 

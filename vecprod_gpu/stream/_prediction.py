@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +12,9 @@ from .._finite import first_not_finite
 from .._progress import progress_bar
 from ..errors import ShapeError
 from ._observations import open_observations
+from ._output_file import Output
+from ._results import Result, write
 from ._run import How, Passes
-
-if TYPE_CHECKING:
-    from ..jobs.results import Result
 
 Host = np.ndarray[Any, Any]
 
@@ -64,10 +63,6 @@ def predict(
     >>> np.load(out)
     array([21.5, 43.5])
     """
-    # Imported here, since the command line stands upon this room.
-    from ..jobs.outputs import Output
-    from ..jobs.results import write
-
     coef, intercept = _coefficients(model)
     output = Output.parse(str(out), force=True)
     observations = open_observations(source, columns=columns, header=header)
@@ -82,15 +77,11 @@ def predict(
         write(stream, output, predictions(passes, coef, intercept, names, output.is_table), bar)
 
 
-def predictions(
-    passes: Passes, coef: Host, intercept: Any, names: Sequence[str], into_table: bool
-) -> "Result":
+def predictions(passes: Passes, coef: Host, intercept: Any, names: Sequence[str], into_table: bool) -> Result:
     """Predictions for all rows, of coefficients ``(d,)`` or ``(d, k)``, in parts.
 
     An array's header says how many rows there are; into a table they go uncounted.
     """
-    from ..jobs.results import Result
-
     blocks = _blocks(passes, coef, intercept)
     first = next(blocks, np.empty((0, *coef.shape[1:]), coef.dtype))
     rows = passes.observations.rows

@@ -10,8 +10,8 @@ import numpy as np
 
 from .._progress import Bar
 from ..errors import BadInputError
-from .data import Host, Names, unnamed
-from .outputs import Output
+from ._output_file import Output
+from ._reader import Host, Names, unnamed
 
 _BLOCK_BYTES = 2**22
 _MOST_COLUMNS = 2**16
