@@ -104,7 +104,8 @@ def test_a_disk_that_takes_no_more(suffix, two_inputs):
     assert left(two_inputs) == {f"out{suffix}": EARLIER}
 
 
-# Says when some parts are written, and then waits for a signal.
+# Says when some parts are written, and then waits for a signal; one that comes just before a sleep does not
+# end that, but is noticed after it.
 WAITING = """
 import sys, time
 import vecprod_gpu as vp
@@ -116,7 +117,8 @@ def product(*arrays, out):
     parts.append(1)
     if len(parts) == 5:
         print("begun", flush=True)
-        time.sleep(60)
+        for _ in range(6000):
+            time.sleep(0.01)
     return vp.batched_outer(*arrays, out=out)
 vp._dispatch.explain = lambda *_: vp._dispatch.Choice("reference", "")
 vp.products.batched_outer = product

@@ -345,7 +345,8 @@ def test_a_disk_that_is_full_and_then_is_not(folder, expected):
     assert left(folder) == ["out.npy"]
 
 
-# Says when some blocks are written, and then waits for a signal.
+# Says when some blocks are written, and then waits for a signal; one that comes just before a sleep does not
+# end that, but is noticed after it.
 WAITING = """
 import sys, time
 from vecprod_gpu import cli
@@ -356,7 +357,8 @@ def slow(self, *arguments):
     for number, block in enumerate(blocks(self, *arguments)):
         if number == 5:
             print("begun", flush=True)
-            time.sleep(60)
+            for _ in range(6000):
+                time.sleep(0.01)
         yield block
 _products.Product.blocks = slow
 sys.exit(cli.main(sys.argv[1:]))
