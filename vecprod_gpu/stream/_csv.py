@@ -128,7 +128,8 @@ class CsvFile(TableFile):
 
     def _lines(self) -> IO[bytes]:
         """The same for Python."""
-        return self._opened(lambda path: path.open("rb"))
+        stream: IO[bytes] = self._opened(lambda path: path.open("rb"))
+        return stream
 
     def _opened(self, opened: Callable[[Path], Any]) -> Any:
         try:
