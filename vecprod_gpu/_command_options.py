@@ -76,6 +76,13 @@ CheckpointFile = Annotated[
 Every = Annotated[
     float, typer.Option("--every", metavar="SECONDS", help="How long it is from one checkpoint to the next.")
 ]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Have workers of Dask read the files: a cluster's address, processes or threads.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Report what was done as one JSON object.")]
 
 

@@ -13,6 +13,7 @@ from vecprod_gpu._command_options import (
     Force,
     Header,
     Memory,
+    Scheduler,
     file,
     order_of,
     sources_of,
@@ -113,13 +114,7 @@ def fit(
     memory: Memory = None,
     checkpoint: CheckpointFile = None,
     every: Every = 30.0,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Have workers of Dask read the files: a cluster's address, processes or threads.",
-        ),
-    ] = None,
+    scheduler: Scheduler = None,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import sys
 from concurrent.futures import ProcessPoolExecutor
 
 import dask
@@ -144,6 +145,29 @@ class TestTheCommand:
         assert status == 2
         assert not out.exists()
         assert f"--scheduler does not go with {why}" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("of", ["cov", "corr"])
+    def test_writes_the_matrix_of_the_streamed_columns(self, files, of, capsys):
+        folder, X, _ = files
+        out, words = str(folder / "out.npy"), [of, str(folder / "t.csv"), "--columns", "c,a", "--json"]
+        assert main([*words, "--scheduler", "threads", "-o", out]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert report["inputs"] == [
+            {"argument": "m", "file": words[1], "shape": [300, 2], "dtype": "float64"}
+        ]
+        moments = CoMoments.from_arrays(X[:, [2, 0]])
+        np.testing.assert_array_equal(np.load(out), moments.cov() if of == "cov" else moments.corrcoef())
+        assert main([*words, "--scheduler", "threads", "-b", "reference", "-o", out, "--force"]) == 2
+        assert "--scheduler does not go with --backend" in capsys.readouterr().err
+
+    def test_needs_dask_and_says_so(self, files, capsys, monkeypatch):
+        folder, _, _ = files
+        for name in [name for name in sys.modules if name.startswith("vecprod_gpu.dask")]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, "dask", None)
+        assert self.run(folder, "--scheduler", "threads")[0] == 2
+        needed = 'vecprod: dask is not installed; run: pip install "vecprod-gpu[dask]"\n'
+        assert capsys.readouterr().err == needed
 
     def test_names_a_scheduler_that_is_not_there(self, files, capsys):
         folder, _, _ = files

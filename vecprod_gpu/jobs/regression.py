@@ -38,6 +38,7 @@ from .run import (
     inputs_read,
     naming,
     prepared,
+    refuse_beside_scheduler,
     resumed_in_words,
     takes_blocks,
     tell,
@@ -61,7 +62,9 @@ def fit(
     """Fit a model to a table, and write it as JSON."""
     start = time.perf_counter()
     if scheduler is not None:
-        _require_single_pass(order, fitting)
+        several_passes = f"--solver {fitting.solver}, which reads the rows anew for each step"
+        asked = {"--cv, which searches": fitting.cv is not None, several_passes: not fitting.streams}
+        refuse_beside_scheduler(order, asked)
     observations = open_observations(
         source.file,
         target=target,
@@ -174,19 +177,6 @@ def _streamed(order: Order, observations: Observations, fitting: Fitting, bar: B
         found, fitted = None, fit_in_batches(passes, fitting.settings)
     backend = "reference" if fitted.solver == "svd" else passes.backend
     return _Done(fitted, found, backend, inputs_read(passes, passes.rows), passes)
-
-
-def _require_single_pass(order: Order, fitting: Fitting) -> None:
-    """Raise where something was asked for that workers of Dask do not do."""
-    asked = {
-        "--cv, which searches": fitting.cv is not None,
-        "--checkpoint": order.checkpoint is not None,
-        "--memory, which each worker has its own of": order.memory is not None,
-        f"--solver {fitting.solver}, which reads the rows anew for each step": not fitting.streams,
-    }
-    for option, is_asked in asked.items():
-        if is_asked:
-            raise BadInputError(f"--scheduler does not go with {option}")
 
 
 def _by_workers(

@@ -125,6 +125,19 @@ def write_blocks(order: Order, work: Work, bar: Bar) -> int:
     )
 
 
+def refuse_beside_scheduler(order: Order, asked: Mapping[str, bool] | None = None) -> None:
+    """Raise where something was asked for that workers of Dask do not do, as every order or of `asked`."""
+    refused = {
+        "--checkpoint": order.checkpoint is not None,
+        "--memory, which each worker has its own of": order.memory is not None,
+        "--backend, which each worker chooses by itself": order.backend is not None,
+        **(asked or {}),
+    }
+    for option, is_asked in refused.items():
+        if is_asked:
+            raise BadInputError(f"--scheduler does not go with {option}")
+
+
 def run(order: Order, sources: Mapping[str, Source], compute: Callable[..., Result]) -> None:
     """Read the sources, compute from them by their names, and write the result."""
     start = time.perf_counter()
