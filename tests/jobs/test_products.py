@@ -1,6 +1,8 @@
 """Each product as a job against plain NumPy, from and to every format."""
 
 import json
+import subprocess
+import sys
 from decimal import Decimal
 
 import numpy as np
@@ -68,6 +70,27 @@ def test_the_dtype_is_numpys(dtype, folder, job, rng):
     result, wanted = np.load("out.npy"), outer_of_rows(a, b)
     assert result.dtype == wanted.dtype
     np.testing.assert_array_equal(result, wanted)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int8", "uint64", "bool", ">f8"])
+def test_a_table_holds_the_numbers(dtype, suffix, folder, job, rng):
+    a, b = (rng.integers(0, 2, (11, 3)).astype(dtype) for _ in range(2))
+    save(folder / "a.npy", a), save(folder / "b.npy", b)
+    job("outer", "a.npy", "b.npy", "-o", f"out{suffix}")
+    np.testing.assert_array_equal(load(folder / f"out{suffix}"), outer_of_rows(a, b).reshape(11, 9))
+
+
+def test_a_table_is_written_without_pandas(folder):
+    np.save("a.npy", np.ones((4, 3)))
+    script = (
+        "import sys; from vecprod_gpu.cli import main; main(sys.argv[1:]); print('pandas' in sys.modules)"
+    )
+    words = ["cross", "a.npy", "a.npy", "-o", "out.parquet"]
+    printed = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.splitlines()[-1] == "False"
 
 
 def test_face_and_vertex_normals(folder, job, rng):
