@@ -91,15 +91,17 @@ def small_batches(monkeypatch):
         yield
 
 
-@pytest.mark.parametrize(("seed", "job"), list(enumerate(JOBS)))
-def test_a_kill_changes_nothing(job, seed, table, command, small_batches, monkeypatch):
+@pytest.mark.parametrize(
+    ("job", "kills"), [("fit", 2), ("svd", 1), ("search", 1), ("cov", 1), ("predict", 2)]
+)
+def test_a_kill_changes_nothing(job, kills, table, command, small_batches, monkeypatch):
     monkeypatch.chdir(table)
     status, out, err = command(*JOBS[job])
     assert (status, err) == (0, "")
     wanted, whole = result(table, job), json.loads(out)["read"]["rows"]
-    draw = random.Random(seed)
+    draw = random.Random(job)
     checkpoint, killed = table / "half.ckpt", 0
-    for _ in range(2):
+    for _ in range(kills):
         running = begin(table, *JOBS[job], pause=0.02, backend="reference")
         wait_for(checkpoint, running, since=killed)
         time.sleep(draw.uniform(0, 0.2))
