@@ -76,6 +76,13 @@ CheckpointFile = Annotated[
 Every = Annotated[
     float, typer.Option("--every", metavar="SECONDS", help="How long it is from one checkpoint to the next.")
 ]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Have workers of Dask read the files: a cluster's address, processes or threads.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Report what was done as one JSON object.")]
 
 
@@ -91,9 +98,9 @@ def order_of(
     every: float = 30.0,
 ) -> "Order":
     """What the job is told beside its inputs."""
-    from vecprod_gpu.jobs.outputs import Output
     from vecprod_gpu.jobs.run import Order
     from vecprod_gpu.stream._memory import parse_memory
+    from vecprod_gpu.stream._output_file import Output
 
     where = Output.parse(output, force, suffixes) if suffixes else Output.parse(output, force)
     most = None if memory is None else parse_memory(memory)

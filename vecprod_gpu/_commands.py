@@ -20,6 +20,7 @@ from vecprod_gpu._command_options import (
     Header,
     Memory,
     Output,
+    Scheduler,
     file,
     order_of,
     sources_of,
@@ -150,6 +151,7 @@ def cov(
     memory: Memory = None,
     checkpoint: CheckpointFile = None,
     every: Every = 30.0,
+    scheduler: Scheduler = None,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
@@ -160,7 +162,7 @@ def cov(
     from vecprod_gpu.jobs import moments
 
     order = order_of("cov", output, force, backend, as_json, None, memory, checkpoint, every)
-    moments.run(order, sources_of({"m": m}, columns, header)["m"], "cov")
+    moments.run(order, sources_of({"m": m}, columns, header)["m"], "cov", scheduler)
 
 
 @app.command(rich_help_panel=_JOBS)
@@ -173,6 +175,7 @@ def corr(
     memory: Memory = None,
     checkpoint: CheckpointFile = None,
     every: Every = 30.0,
+    scheduler: Scheduler = None,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
@@ -183,7 +186,7 @@ def corr(
     from vecprod_gpu.jobs import moments
 
     order = order_of("corr", output, force, backend, as_json, None, memory, checkpoint, every)
-    moments.run(order, sources_of({"m": m}, columns, header)["m"], "corr")
+    moments.run(order, sources_of({"m": m}, columns, header)["m"], "corr", scheduler)
 
 
 @app.command(rich_help_panel=_JOBS)

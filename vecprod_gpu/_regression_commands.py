@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from vecprod_gpu._command_options import (
+    ArrayOutput,
     AsJson,
     Backend,
     CheckpointFile,
@@ -12,7 +13,7 @@ from vecprod_gpu._command_options import (
     Force,
     Header,
     Memory,
-    Output,
+    Scheduler,
     file,
     order_of,
     sources_of,
@@ -113,13 +114,7 @@ def fit(
     memory: Memory = None,
     checkpoint: CheckpointFile = None,
     every: Every = 30.0,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Have workers of Dask read the files: a cluster's address, processes or threads.",
-        ),
-    ] = None,
+    scheduler: Scheduler = None,
     backend: Backend = None,
     as_json: AsJson = False,
 ) -> None:
@@ -161,7 +156,7 @@ def fit(
 def predict(
     model: Annotated[str, file("MODEL", "What vecprod fit wrote.")],
     data: Annotated[str, file("DATA", "Rows to predict from; further columns of a table are passed over.")],
-    output: Output,
+    output: ArrayOutput,
     columns: Annotated[
         list[str] | None,
         typer.Option(
@@ -174,6 +169,8 @@ def predict(
     header: Header = None,
     force: Force = False,
     memory: Memory = None,
+    checkpoint: CheckpointFile = None,
+    every: Every = 30.0,
     as_json: AsJson = False,
 ) -> None:
     """Predict from a model that vecprod fit wrote, for each row of a table.
@@ -181,6 +178,7 @@ def predict(
     Example: vecprod predict model.json new-houses.csv -o prices.csv
     """
     from vecprod_gpu.jobs import regression
+    from vecprod_gpu.stream._paths import SUFFIXES
 
-    order = order_of("predict", output, force, None, as_json, None, memory)
+    order = order_of("predict", output, force, None, as_json, SUFFIXES, memory, checkpoint, every)
     regression.predict(order, model, sources_of({"X": data}, columns, header)["X"])

@@ -19,6 +19,8 @@ SUCCESS, FAULT, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 _PACKAGES = {
     "matplotlib": ("matplotlib", "demo"),
     "PIL": ("pillow", "demo"),
+    "dask": ("dask", "dask"),
+    "distributed": ("distributed", "dask"),
     "pyarrow": ("pyarrow", "stream"),
     "rich": ("rich", "demo"),
     "sklearn": ("scikit-learn", "demo"),

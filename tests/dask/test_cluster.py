@@ -1,5 +1,7 @@
 """Clusters of processes: the same bits with any number of workers, whichever of them die."""
 
+import json
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -20,7 +22,11 @@ from tests.dask.data import (
     shrink_segments,
 )
 from vecprod_gpu import TSQR, CoMoments
+from vecprod_gpu.cli import main
+from vecprod_gpu.dask import _files
 from vecprod_gpu.linreg._streaming import streamed
+
+WORKERS = 3
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,9 +39,16 @@ def _small_segments():
 
 @pytest.fixture(scope="module")
 def client():
-    """Of four workers, which the tests may have fewer of."""
+    """Of three workers, which the tests may have fewer of, and which load no Numba, as nothing here does."""
     with (
-        LocalCluster(n_workers=4, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        vp.use_backend("reference"),
+        LocalCluster(
+            n_workers=WORKERS,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            env={"VECPROD_BACKEND": "reference"},
+        ) as cluster,
         Client(cluster) as client,
     ):
         client.register_worker_callbacks(shrink_segments)
@@ -43,11 +56,11 @@ def client():
 
 
 def workers_of(client, count):
-    client.wait_for_workers(4)
+    client.wait_for_workers(WORKERS)
     return list(client.scheduler_info(n_workers=-1)["workers"])[:count]
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("count", [1, 2, WORKERS])
 def test_the_workers_cannot_be_seen(client, count, rng):
     workers = workers_of(client, count)
     X, y, s = random_rows(rng, 500)
@@ -70,7 +83,7 @@ def test_the_workers_cannot_be_seen(client, count, rng):
 
 
 def test_rows_stay_with_their_worker(client):
-    workers_of(client, 4)
+    workers_of(client, WORKERS)
     client.run(forget_transfers)
     X = da.random.default_rng(0).random((80_000, 3), chunks=(2000, 3))
     y = da.random.default_rng(1).random(80_000, chunks=2000)
@@ -93,7 +106,7 @@ def transfers_of(dask_worker):
 
 
 def test_a_worker_that_dies_changes_nothing(client, rng, tmp_path):
-    workers = set(workers_of(client, 4))
+    workers = set(workers_of(client, WORKERS))
     X, y, _ = random_rows(rng, 640)
     lazy = da.from_array(X, chunks=(64, 3))
     lazy = da.map_blocks(deadly, lazy, str(tmp_path / "killed"), dtype=X.dtype, meta=lazy._meta)
@@ -108,3 +121,24 @@ def test_an_error_comes_back_from_a_worker(client, rng):
     X[73, 2] = np.nan
     with pytest.raises(vp.errors.NotFiniteError, match=r"^X holds nan at row 73, column 2;"):
         client.compute(vecprod_gpu.dask.linreg_fit(*chunked((30, 70), X, y))).result()
+
+
+def test_files_are_read_by_the_workers_of_an_address(client, rng, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(_files, "RANGE_BYTES", 2 * streamed.SEGMENT_BYTES)
+    X, y, _ = random_rows(rng, 300)
+    files = {name: str(tmp_path / f"{name}.npy") for name in "Xy"}
+    for name, array in (("X", X), ("y", y)):
+        np.save(files[name], array)
+    address = client.scheduler.address
+    fit, rows = _files.fit_files(files["X"], files["y"], scheduler=address, solver="svd")
+    assert rows == 300
+    np.testing.assert_array_equal(fit.coef, vp.linreg_fit(TSQR.from_arrays(X, y)).coef)
+    words = ["fit", files["X"], "--target", files["y"], "--scheduler", address]
+    assert main([*words, "-o", str(tmp_path / "model.json")]) == 0
+    coef = json.loads((tmp_path / "model.json").read_text())["coef"]
+    np.testing.assert_array_equal(coef, [vp.linreg_fit(CoMoments.from_arrays(X, y)).coef])
+    X[211, 1] = np.nan
+    np.save(files["X"], X)
+    assert main([*words, "-o", str(tmp_path / "none.json")]) == 2
+    assert "X.npy: [211, 1] is nan" in capsys.readouterr().err
+    assert not (tmp_path / "none.json").exists()

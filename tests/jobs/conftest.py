@@ -7,6 +7,12 @@ from tests.test_cli import command, restore_sigterm
 __all__ = ["command", "restore_sigterm"]
 
 
+@pytest.fixture(autouse=True)
+def quick_children(monkeypatch):
+    """Processes that a test starts load no Numba, unless it says so: what they are held to is the same."""
+    monkeypatch.setenv("VECPROD_BACKEND", "reference")
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty folder, which is the current one."""

@@ -38,7 +38,8 @@ def load(path: Path, key: str = "result") -> np.ndarray:
         case ".csv":
             with path.open(newline="") as stream:
                 _, *rows = csv.reader(stream)
-            return np.array([[float(cell) for cell in row] for row in rows])
+            truths = {"true": "1", "false": "0"}
+            return np.array([[float(truths.get(cell, cell)) for cell in row] for row in rows])
         case _:
             table = parquet.read_table(path)
             return np.column_stack([column.to_numpy() for column in table.columns])

@@ -1,6 +1,8 @@
 """Each product as a job against plain NumPy, from and to every format."""
 
 import json
+import subprocess
+import sys
 from decimal import Decimal
 
 import numpy as np
@@ -9,8 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from tests.jobs.tables import FORMATS, header, load, save
-from vecprod_gpu.jobs import results
-from vecprod_gpu.stream import _products
+from vecprod_gpu.stream import _products, _results
 
 EXACT = {"rtol": 0, "atol": 0}
 SUMS = {"rtol": 1e-12, "atol": 1e-12}
@@ -69,6 +70,27 @@ def test_the_dtype_is_numpys(dtype, folder, job, rng):
     result, wanted = np.load("out.npy"), outer_of_rows(a, b)
     assert result.dtype == wanted.dtype
     np.testing.assert_array_equal(result, wanted)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int8", "uint64", "bool", ">f8"])
+def test_a_table_holds_the_numbers(dtype, suffix, folder, job, rng):
+    a, b = (rng.integers(0, 2, (11, 3)).astype(dtype) for _ in range(2))
+    save(folder / "a.npy", a), save(folder / "b.npy", b)
+    job("outer", "a.npy", "b.npy", "-o", f"out{suffix}")
+    np.testing.assert_array_equal(load(folder / f"out{suffix}"), outer_of_rows(a, b).reshape(11, 9))
+
+
+def test_a_table_is_written_without_pandas(folder):
+    np.save("a.npy", np.ones((4, 3)))
+    script = (
+        "import sys; from vecprod_gpu.cli import main; main(sys.argv[1:]); print('pandas' in sys.modules)"
+    )
+    words = ["cross", "a.npy", "a.npy", "-o", "out.parquet"]
+    printed = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.splitlines()[-1] == "False"
 
 
 def test_face_and_vertex_normals(folder, job, rng):
@@ -138,9 +160,9 @@ def test_a_table_is_written_in_parts(suffix, folder, job, rng, monkeypatch):
 @pytest.mark.parametrize("block_bytes", [1, 8, 100, 2**22])
 @pytest.mark.parametrize("shape", [(), (0,), (17,), (3, 5), (2, 3, 4), (4, 0, 2), (1, 40, 1), (30, 1, 1, 2)])
 def test_parts_cover_an_array_once_and_in_order(shape, block_bytes, monkeypatch):
-    monkeypatch.setattr(results, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(_results, "_BLOCK_BYTES", block_bytes)
     numbers = np.arange(np.prod(shape, dtype=int)).reshape(shape)
-    parts = [numbers[cut] for cut in results.blocks_of(shape, 8)]
+    parts = [numbers[cut] for cut in _results.blocks_of(shape, 8)]
     assert [number for part in parts for number in part.ravel()] == numbers.ravel().tolist()
     assert all(part.ndim == len(shape) for part in parts)
     assert all(part.nbytes <= max(8, block_bytes) for part in parts)

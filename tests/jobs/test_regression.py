@@ -13,7 +13,8 @@ import zarr
 import vecprod_gpu as vp
 from tests.jobs.tables import FORMATS, header, load, save
 from vecprod_gpu import _progress as progress
-from vecprod_gpu.jobs import results, run
+from vecprod_gpu.jobs import run
+from vecprod_gpu.stream import _results
 
 TIGHT = ["--tol", "1e-12", "--max-iter", "20000"]
 CLOSE = {"rtol": 1e-8, "atol": 1e-8}
@@ -327,7 +328,7 @@ class TestPredict:
         np.testing.assert_allclose(np.load("out.npy"), self.wanted, **CLOSE)
 
     def test_in_parts(self, houses, folder, job, monkeypatch):
-        monkeypatch.setattr(results, "_BLOCK_BYTES", 100)
+        monkeypatch.setattr(_results, "_BLOCK_BYTES", 100)
         save(folder / "new.npy", houses[:, :2])
         job("predict", "model.json", "new.npy", "-o", "out.npy")
         np.testing.assert_allclose(np.load("out.npy"), self.wanted, **CLOSE)
@@ -552,7 +553,7 @@ class TestRefusals:
         ],
     )
     def test_of_a_prediction(self, data, fragments, houses, folder, job, refused, monkeypatch):
-        monkeypatch.setattr(results, "_BLOCK_BYTES", 64)  # what is bad is not in the first part
+        monkeypatch.setattr(_results, "_BLOCK_BYTES", 64)  # what is bad is not in the first part
         job("fit", "houses.csv", "--target", "price", "--columns", "rooms,age", "-o", "model.json")
         (folder / "other.csv").write_text("rooms,aged\n1,2\n")
         (folder / "gap.csv").write_text("age,rooms\n1,2\n3,4\n5,\n")

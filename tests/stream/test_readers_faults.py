@@ -351,3 +351,29 @@ def test_an_iterator_is_not_read_twice():
     assert len(list(observations.batches(0, 1 << 20))) == 1
     with pytest.raises(BadInputError, match="read before"):
         next(observations.batches(0, 1 << 20))
+
+
+# What Python reads is slow behind the first blocks, as a network may be; the process ends before it is there.
+ENDING = """
+import io, sys, time
+from pathlib import Path
+import pyarrow.csv
+from vecprod_gpu.stream._csv import CsvFile
+class Slow(io.FileIO):
+    def read(self, size=-1):
+        if self.tell() > 5 << 20:
+            time.sleep(0.5)
+        return super().read(size)
+file, opened = CsvFile(sys.argv[1], Path(sys.argv[1]), None), Path.open
+Path.open = lambda self, mode: Slow(self) if mode == "rb" else opened(self, mode)
+pieces = file.pieces([0], 0, 1000)
+print(next(pieces)[0][0])
+"""
+
+
+def test_a_process_ends_while_arrow_reads_ahead(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n" + "1.5,2.5\n" * 2**20)
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDING, str(tmp_path / "t.csv")], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "1.5\n", "")

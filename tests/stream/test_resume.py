@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.stream.jobs import begin, finish, kept
+import vecprod_gpu as vp
+from tests.stream.jobs import SMALL, begin, finish, kept
+from vecprod_gpu.linreg._streaming import streamed
+from vecprod_gpu.stream import _memory, _prediction
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
@@ -40,53 +43,73 @@ def fill(tmp_path):
     X = rng.normal(size=(ROWS, 4)) + 10
     np.save(tmp_path / "X.npy", X)
     np.save(tmp_path / "y.npy", X @ [1.0, 2, 3, 4] + rng.normal(size=ROWS))
+    (tmp_path / "given.json").write_text(MODEL)
     return tmp_path
 
 
-FIT = ("fit", "X.npy", "--target", "y.npy", "--force", "--json", "--every", "0", "--checkpoint", "half.ckpt")
+MODEL = """
+{"format": "vecprod-linear-model", "version": 1, "features": null, "targets": ["y"], "dtype": "float64",
+ "coef": [[0.1, 0.2, 0.3, 0.4]], "intercept": [0.5]}
+"""
+KEEPING = ("--force", "--json", "--every", "0", "--checkpoint", "half.ckpt")
+
+
+FIT = ("fit", "X.npy", "--target", "y.npy", *KEEPING)
 JOBS = {
     "fit": (*FIT, "-o", "model.json"),
     "svd": (*FIT, "--solver", "svd", "-o", "model.json"),
     "search": (*FIT, "--l2", "0,1,10", "--cv", "4", "-o", "model.json"),
-    "cov": (
-        *("cov", "X.npy", "--force", "--json", "--every", "0", "--checkpoint", "half.ckpt"),
-        *("-o", "cov.npy"),
-    ),
+    "cov": ("cov", "X.npy", *KEEPING, "-o", "out.npy"),
+    "predict": ("predict", "given.json", "X.npy", *KEEPING, "-o", "out.npy"),
 }
 
 
 def result(folder, job):
     """What the job found, to the last bit."""
-    if job == "cov":
-        return np.load(folder / "cov.npy").tolist()
+    if job in ("cov", "predict"):
+        return np.load(folder / "out.npy").tolist()
     model = json.loads((folder / "model.json").read_text())
     return [model[name] for name in ("coef", "intercept", "fit")] + [model.get("search")]
 
 
-def wait_for(path, process):
-    """Wait until there is a file, as long as the process runs."""
-    while not path.exists() and process.poll() is None:
+def wait_for(path, process, since=0):
+    """Wait until there is a file that was written after that time, as long as the process runs."""
+    while process.poll() is None and not (path.exists() and path.stat().st_mtime_ns > since):
         time.sleep(0.001)
 
 
-@pytest.mark.parametrize(("job", "seed"), [("fit", 1), ("svd", 2), ("search", 3), ("cov", 4)])
-def test_a_kill_changes_nothing(job, seed, table):
-    status, out, err = finish(begin(table, *JOBS[job], pause=0.0001))
+@pytest.fixture
+def small_batches(monkeypatch):
+    """What jobs here and those that are slowed down have to agree in."""
+    for module, name in (
+        (streamed, "SEGMENT_BYTES"),
+        (_memory, "MOST_BATCH_BYTES"),
+        (_prediction, "BLOCK_BYTES"),
+    ):
+        monkeypatch.setattr(module, name, SMALL)
+    with vp.use_backend("reference"):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("job", "kills"), [("fit", 2), ("svd", 1), ("search", 1), ("cov", 1), ("predict", 2)]
+)
+def test_a_kill_changes_nothing(job, kills, table, command, small_batches, monkeypatch):
+    monkeypatch.chdir(table)
+    status, out, err = command(*JOBS[job])
     assert (status, err) == (0, "")
     wanted, whole = result(table, job), json.loads(out)["read"]["rows"]
-    draw = random.Random(seed)
-    checkpoint = table / "half.ckpt"
-    kills = 0
-    for _ in range(2):
-        running = begin(table, *JOBS[job], pause=0.005)
-        wait_for(checkpoint, running)
-        time.sleep(draw.uniform(0, 0.3))
+    draw = random.Random(job)
+    checkpoint, killed = table / "half.ckpt", 0
+    for _ in range(kills):
+        running = begin(table, *JOBS[job], pause=0.02, backend="reference")
+        wait_for(checkpoint, running, since=killed)
+        time.sleep(draw.uniform(0, 0.2))
         running.kill()
         assert finish(running)[0] == -signal.SIGKILL
-        kills += 1
-    assert kills == 2
+        killed = checkpoint.stat().st_mtime_ns
     assert result(table, job) == wanted  # the earlier output is whole
-    status, out, err = finish(begin(table, *JOBS[job], pause=0.0001))
+    status, out, err = command(*JOBS[job])
     assert (status, err) == (0, "")
     assert result(table, job) == wanted
     read = json.loads(out)["read"]
@@ -99,7 +122,7 @@ def test_a_kill_changes_nothing(job, seed, table):
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_job_and_keeps_the_checkpoint(number, status, table):
     (table / "model.json").write_text("earlier")
-    running = begin(table, *JOBS["fit"], pause=0.02)
+    running = begin(table, *JOBS["fit"], pause=0.02, backend="reference")
     wait_for(table / "half.ckpt", running)
     running.send_signal(number)
     found, out, err = finish(running)
@@ -110,13 +133,19 @@ def test_a_signal_ends_the_job_and_keeps_the_checkpoint(number, status, table):
     assert not kept(table)
 
 
-def test_the_line_says_how_many_rows_were_not_read_again(table):
-    running = begin(table, *JOBS["fit"], pause=0.02)
-    wait_for(table / "half.ckpt", running)
-    running.kill()
-    finish(running)
-    words = [word for word in JOBS["fit"] if word != "--json"]
-    status, out, _ = finish(begin(table, *words))
+@pytest.fixture
+def again(interrupted, command, monkeypatch):
+    """What goes on with the fit that was interrupted; afterwards all files are as they were."""
+    monkeypatch.chdir(interrupted)
+    files = {path: (path.read_bytes(), path.stat()) for path in map(Path, ("X.npy", "y.npy", "half.ckpt"))}
+    yield command
+    for path, (contents, found) in files.items():
+        path.write_bytes(contents)
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def test_the_line_says_how_many_rows_were_not_read_again(again):
+    status, out, _ = again(*(word for word in JOBS["fit"] if word != "--json"))
     assert status == 0
     assert " rows not read again, " in out
 
@@ -133,12 +162,9 @@ def test_the_line_says_how_many_rows_were_not_read_again(table):
         ("damage", [], "half.ckpt is no whole checkpoint"),
     ],
 )
-def test_a_checkpoint_of_another_job_is_refused(change, options, words, interrupted, command, monkeypatch):
-    monkeypatch.chdir(interrupted)
+def test_a_checkpoint_of_another_job_is_refused(change, options, words, again):
     Path("model.json").write_text("earlier")
-    files = {path: (path.read_bytes(), path.stat()) for path in map(Path, ("X.npy", "y.npy", "half.ckpt"))}
-    X = np.load("X.npy")
-    checkpoint = Path("half.ckpt")
+    checkpoint, X = Path("half.ckpt"), np.load("X.npy")
     if change == "rows":
         np.save("X.npy", np.concatenate([X, X]))
         np.save("y.npy", np.ones(2 * ROWS))
@@ -148,13 +174,8 @@ def test_a_checkpoint_of_another_job_is_refused(change, options, words, interrup
     elif change == "damage":
         checkpoint.write_bytes(checkpoint.read_bytes()[:-50])
     before = checkpoint.read_bytes()
-    try:
-        status, out, err = command(*JOBS["fit"], *options)
-        assert checkpoint.read_bytes() == before
-    finally:
-        for path, (contents, found) in files.items():
-            path.write_bytes(contents)
-            os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    status, out, err = again(*JOBS["fit"], *options)
+    assert checkpoint.read_bytes() == before
     assert (status, out) == (2, "")
     assert err.startswith("vecprod: half.ckpt is ")
     assert err.count("\n") == 1

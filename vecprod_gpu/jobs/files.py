@@ -8,9 +8,7 @@ from ..stream._reader import Reader
 from ..stream._sources import open_path
 from .data import Data
 
-__all__ = ["SUFFIXES", "Source", "list_of", "require_readable", "split_key"]
-
-SUFFIXES = (".npy", ".npz", ".csv", ".parquet")  # of outputs
+__all__ = ["Source", "list_of", "require_readable", "split_key"]
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from ..linreg._search.plan import FROM_DATA
 from ..linreg._search.plan import SOLVERS as SEARCHING
 from ..linreg._settings import SOLVERS, Settings
 from ..linreg.search import SCORES
+from ..stream._output_file import Output
 from ..stream._regression import SOLVERS as STREAMING
 from .files import list_of
 from .grids import Grid
-from .outputs import Output
 
 DEFAULT_FOLDS = 5
 MOST_SEED = 2**32 - 1  # that NumPy's RandomState takes, which shuffles folds as scikit-learn does

@@ -8,8 +8,8 @@ import numpy as np
 import vecprod_gpu as vp
 
 from ..errors import BadInputError
+from ..stream._results import Result
 from .data import Data, Names
-from .results import Result
 
 
 def cov(m: Data) -> Result:

@@ -4,7 +4,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,32 @@ from ..linreg._settings import STEPPING
 from ..linreg._solvers.data import MOST_COLUMNS
 from ..stream._memory import resident_bytes
 from ..stream._observations import Observations, StoredObservations, open_observations
-from ..stream._prediction import predictions
+from ..stream._prediction import Prediction, as_result
 from ..stream._reader import Names, Reader
 from ..stream._regression import SOLVERS as STREAMING
 from ..stream._regression import fit as fit_in_batches
 from ..stream._regression import kind_of
+from ..stream._results import Result, write
 from ..stream._run import Passes
 from ..stream._sources import open_reader
 from .files import Source
 from .fitting import Fitting
 from .model import DTYPES, Model, plain, read_model
-from .results import write
-from .run import Input, Order, how_read, inputs_read, naming, resumed_in_words, tell, tell_of_array, working
+from .run import (
+    Input,
+    Order,
+    how_read,
+    inputs_read,
+    naming,
+    prepared,
+    refuse_beside_scheduler,
+    resumed_in_words,
+    takes_blocks,
+    tell,
+    tell_of_array,
+    working,
+    write_blocks,
+)
 from .search import details_of, picture, search, search_in_batches
 
 _UNITS = {"sgd": "epochs", "cd": "sweeps"}  # of the other solvers, steps
@@ -48,7 +62,9 @@ def fit(
     """Fit a model to a table, and write it as JSON."""
     start = time.perf_counter()
     if scheduler is not None:
-        _require_single_pass(order, fitting)
+        several_passes = f"--solver {fitting.solver}, which reads the rows anew for each step"
+        asked = {"--cv, which searches": fitting.cv is not None, several_passes: not fitting.streams}
+        refuse_beside_scheduler(order, asked)
     observations = open_observations(
         source.file,
         target=target,
@@ -105,17 +121,24 @@ def predict(order: Order, file: str, source: Source) -> None:
     model, table = read_model(file), open_reader(source.file, "X", source.header)
     columns = _columns_for(model, file, table, source.columns)
     observations = StoredObservations(table, columns=columns)
-    with working(order, [Path(file), *observations.paths]) as (stream, bar), naming(observations.files):
-        passes = Passes(observations, order.how(bar), "predictions")
-        is_single = len(model.targets) == 1
-        coef = model.coef[0] if is_single else model.coef.T
-        intercept = model.intercept[0] if is_single else model.intercept
-        names = tuple(f"predicted_{target}" for target in model.targets)
-        result = predictions(passes, coef, intercept, names, order.output.is_table)
-        write(stream, order.output, result, bar)
-    result = replace(result, shape=(passes.rows, *result.shape[1:]))
-    inputs = inputs_read(passes, passes.rows)
-    tell_of_array(order, inputs, result, start, model=file, **how_read(passes, start))
+    is_single = len(model.targets) == 1
+    coef = model.coef[0] if is_single else model.coef.T
+    intercept = model.intercept[0] if is_single else model.intercept
+    names = tuple(f"predicted_{target}" for target in model.targets)
+    is_streamed = takes_blocks(order)
+    with prepared(order, [Path(file), *observations.paths]) as bar, naming(observations.files):
+        if is_streamed:
+            work = Prediction(observations, coef, intercept, order.memory)
+            work.passes.rows_resumed = write_blocks(order, work, bar) // len(model.targets)
+        else:
+            with order.output.replaced() as stream:
+                work = Prediction(observations, coef, intercept, order.memory, bar)
+                write(stream, order.output, as_result(work, names, order.output.is_table), Bar())
+    rows = work.passes.rows_read + work.passes.rows_resumed
+    result = Result((rows, *coef.shape[1:]), work.dtype, (), "reference")
+    inputs = [Input("X", source.file, (rows, observations.width), str(observations.dtype))]
+    resumed, read = resumed_in_words(work.passes), how_read(work.passes, start)
+    tell_of_array(order, inputs, result, start, resumed, model=file, **read)
 
 
 @dataclass(frozen=True)
@@ -154,19 +177,6 @@ def _streamed(order: Order, observations: Observations, fitting: Fitting, bar: B
         found, fitted = None, fit_in_batches(passes, fitting.settings)
     backend = "reference" if fitted.solver == "svd" else passes.backend
     return _Done(fitted, found, backend, inputs_read(passes, passes.rows), passes)
-
-
-def _require_single_pass(order: Order, fitting: Fitting) -> None:
-    """Raise where something was asked for that workers of Dask do not do."""
-    asked = {
-        "--cv, which searches": fitting.cv is not None,
-        "--checkpoint": order.checkpoint is not None,
-        "--memory, which each worker has its own of": order.memory is not None,
-        f"--solver {fitting.solver}, which reads the rows anew for each step": not fitting.streams,
-    }
-    for option, is_asked in asked.items():
-        if is_asked:
-            raise BadInputError(f"--scheduler does not go with {option}")
 
 
 def _by_workers(

@@ -11,11 +11,14 @@ from typing import IO, Any
 from .._dispatch import use_backend
 from .._progress import Bar, progress_bar
 from ..errors import BackendError, BadInputError, VecprodError
+from ..stream._output_file import Output
+from ..stream._outputs import SUFFIXES as TAKING_BLOCKS
+from ..stream._results import Result, write
 from ..stream._run import How, Passes
+from ..stream._writing import Work
+from ..stream._writing import write as write_work
 from .data import Data
 from .files import Source
-from .outputs import Output
-from .results import Result, write
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,46 @@ def working(order: Order, inputs: Iterable[Path]) -> Iterator[tuple[IO[bytes], B
     """The stream that becomes the output and the bar, on the backend that was asked for."""
     with prepared(order, inputs) as bar, order.output.replaced() as stream:
         yield stream, bar
+
+
+def takes_blocks(order: Order) -> bool:
+    """Whether the output takes blocks wherever they belong, as a checkpoint needs.
+
+    Raises
+    ------
+    BadInputError
+        If there is to be a checkpoint, and it does not.
+    """
+    takes = order.output.path.suffix.lower() in TAKING_BLOCKS
+    if order.checkpoint is not None and not takes:
+        raise BadInputError(f"--checkpoint goes with an output in {' or '.join(TAKING_BLOCKS)}")
+    return takes
+
+
+def write_blocks(order: Order, work: Work, bar: Bar) -> int:
+    """Write an array block by block, and return how many of its numbers were there already."""
+    return write_work(
+        work,
+        order.output.path,
+        bar,
+        memory=order.memory,
+        checkpoint=order.checkpoint,
+        every=order.every,
+        confirm=order.output.confirm,
+    )
+
+
+def refuse_beside_scheduler(order: Order, asked: Mapping[str, bool] | None = None) -> None:
+    """Raise where something was asked for that workers of Dask do not do, as every order or of `asked`."""
+    refused = {
+        "--checkpoint": order.checkpoint is not None,
+        "--memory, which each worker has its own of": order.memory is not None,
+        "--backend, which each worker chooses by itself": order.backend is not None,
+        **(asked or {}),
+    }
+    for option, is_asked in refused.items():
+        if is_asked:
+            raise BadInputError(f"--scheduler does not go with {option}")
 
 
 def run(order: Order, sources: Mapping[str, Source], compute: Callable[..., Result]) -> None:

@@ -9,11 +9,11 @@ from ..errors import BadInputError
 from ..linreg import SearchResult, linreg_search
 from ..linreg._search.grid import Grid
 from ..linreg._search.plan import Plan
+from ..stream._output_file import Output
 from ..stream._regression import search as in_batches
 from ..stream._run import Passes
 from .fitting import Fitting
 from .model import plain
-from .outputs import Output
 
 _LISTS = (
     "param_l1",

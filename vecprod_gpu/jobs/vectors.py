@@ -4,17 +4,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from math import prod
 
-from .._progress import Bar
-from ..errors import BadInputError
-from ..stream._outputs import SUFFIXES as STREAMED
 from ..stream._outputs import cuts
 from ..stream._products import Product
-from ..stream._products import write as stream
+from ..stream._results import Result, write
 from ..stream._vectors import Vectors, open_vectors
 from .data import unnamed
 from .files import Source
-from .results import Result, write
-from .run import Input, Order, naming, prepared, tell_of_array
+from .run import Input, Order, naming, prepared, takes_blocks, tell_of_array, write_blocks
 
 
 def outer(order: Order, sources: Mapping[str, Source]) -> None:
@@ -35,9 +31,7 @@ def _run(
 ) -> None:
     start = time.perf_counter()
     files = {argument: source.file for argument, source in sources.items()}
-    is_streamed = order.output.path.suffix.lower() in STREAMED
-    if order.checkpoint is not None and not is_streamed:
-        raise BadInputError(f"--checkpoint goes with an output in {' or '.join(STREAMED)}")
+    is_streamed = takes_blocks(order)
     with prepared(order, [source.path for source in sources.values()]) as bar, naming(files):
         opened = {
             argument: open_vectors(source.file, columns=source.columns, header=source.header)
@@ -45,7 +39,7 @@ def _run(
         }
         product = kind(*opened.values())
         result = _result(order, product, names_of(*opened.values()))
-        resumed = _streamed(order, product, bar) if is_streamed else 0
+        resumed = write_blocks(order, product, bar) if is_streamed else 0
         if not is_streamed:
             with order.output.replaced() as file:
                 write(file, order.output, result, bar)
@@ -54,19 +48,6 @@ def _run(
     more = f", {rows} rows not computed again" if rows else ""
     details = {"rows_resumed": rows} if order.checkpoint is not None else {}
     tell_of_array(order, inputs, result, start, more, **details)
-
-
-def _streamed(order: Order, product: Product, bar: Bar) -> int:
-    """Write an array, and return how many of its numbers were there already."""
-    return stream(
-        product,
-        order.output.path,
-        bar,
-        memory=order.memory,
-        checkpoint=order.checkpoint,
-        every=order.every,
-        confirm=order.output.confirm,
-    )
 
 
 def _result(order: Order, product: Product, names: Iterable[str] | None) -> Result:

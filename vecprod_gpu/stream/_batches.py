@@ -29,7 +29,7 @@ class IteratedObservations(Observations):
         if first is None:
             raise BadInputError("X has no batches")
         self._first = first
-        self.width = self._first["X"].shape[1]
+        self.width, self.dtype = first["X"].shape[1], first["X"].dtype
         self.files = {argument: argument for argument in self._first}
         self._starts = [0]
         self._is_begun = False

@@ -2,8 +2,9 @@
 
 import codecs
 import csv
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from ._tables import (
     ArrowColumn,
     ArrowType,
     TableFile,
+    arrow_file,
     is_text_of,
     numbers,
     numpy_dtype,
@@ -117,15 +119,24 @@ class CsvFile(TableFile):
             raise self._diagnosis({}, error) from None
 
     def _has_rows(self) -> bool:
-        with self._stream() as stream:
+        with self._lines() as stream:
             return any(line.strip(b"\r\n") for line in stream)
 
-    def _stream(self) -> IO[bytes]:
-        """The file, at its first row."""
+    def _stream(self) -> Any:
+        """The file at its first row, for Arrow."""
+        return self._opened(arrow_file)
+
+    def _lines(self) -> IO[bytes]:
+        """The same for Python."""
+        stream: IO[bytes] = self._opened(lambda path: path.open("rb"))
+        return stream
+
+    def _opened(self, opened: Callable[[Path], Any]) -> Any:
         try:
-            stream = self.path.open("rb")
+            stream = opened(self.path)
         except OSError as error:  # it was there when it was looked at
-            raise BadInputError(f"cannot read {self.file}: {error.strerror}") from None
+            reason = os.strerror(error.errno) if error.errno else in_one_line(error)
+            raise BadInputError(f"cannot read {self.file}: {reason}") from None
         stream.seek(self._start)
         return stream
 
@@ -189,7 +200,7 @@ class CsvFile(TableFile):
     def _has_blank_lines(self) -> bool:
         """Whether a line holds nothing: Arrow counts it where it skips rows, not where it reads them."""
         last = b"\n"
-        with self._stream() as stream:
+        with self._lines() as stream:
             while block := stream.read(_BLOCK_BYTES):
                 if _BLANK_LINE.search(last + block):
                     return True

@@ -58,6 +58,8 @@ class Observations(ABC):
         What is held beside the batches, from the first to the last.
     width : int
         How many features there are.
+    dtype : numpy.dtype
+        Of the features; of batches that are iterated, of those of the first.
     names : tuple of str or None
         What they are called.
     resumable : bool
@@ -70,6 +72,7 @@ class Observations(ABC):
     nbytes: int | None
     held_bytes: int
     width: int
+    dtype: np.dtype[Any]
     names: Names | None
     resumable: bool
 
@@ -185,7 +188,7 @@ class StoredObservations(Observations):
         self.rows = table.rows
         self.nbytes = sum(reader.nbytes or 0 for reader in self._readers)
         self.held_bytes = sum(reader.held_bytes for reader in self._readers)
-        self.width = len(features)
+        self.width, self.dtype = len(features), table.dtype(features)
         self.names = table.names and tuple(table.names[at] for at in features)
         known = [(reader, reader.rows) for reader in self._readers if reader.rows is not None]
         for reader, rows in known:

@@ -1,4 +1,4 @@
-"""Where products go, block by block: a ``.npy`` file, a Zarr array, or an array that the caller gives."""
+"""Where results go, block by block: a ``.npy`` file, a Zarr array, or an array that the caller gives."""
 
 import errno
 import os

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import BadInputError
 from ._reader import Host, Names, in_one_line
-from ._tables import PLAIN_ROWS, ArrowColumn, ArrowType, TableFile, numbers, numpy_dtype
+from ._tables import PLAIN_ROWS, ArrowColumn, ArrowType, TableFile, arrow_file, numbers, numpy_dtype
 
 _BUFFER_BYTES = 1 << 16  # of each column: without a buffer, a row group's columns are held whole
 _ROWS_OF_TEXT = 1 << 14
@@ -96,16 +96,6 @@ class ParquetFile(TableFile):
             return [table.column(position) for position in positions]
         return [table.column(self.names[position]) for position in positions]
 
-    def _source(self) -> Any:
-        """The bytes: by Arrow's own file, which holds no lock of the interpreter, if it takes the name."""
-        import pyarrow as pa
-
-        try:
-            str(self.path).encode()
-        except UnicodeEncodeError:
-            return self.path.open("rb")
-        return pa.OSFile(str(self.path))
-
     @contextmanager
     def _opened(self) -> Iterator[Any]:
         """The file, named in what Arrow says of damage, by errors of its own or the system's."""
@@ -114,7 +104,7 @@ class ParquetFile(TableFile):
 
         try:
             with (
-                self._source() as stream,
+                arrow_file(self.path) as stream,
                 parquet.ParquetFile(
                     stream, pre_buffer=False, buffer_size=_BUFFER_BYTES, page_checksum_verification=True
                 ) as opened,

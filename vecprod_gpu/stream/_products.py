@@ -1,41 +1,22 @@
 """Batched outer and cross products of vectors that need not fit in memory, block by block."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from math import prod
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import _checks, _dispatch, products
-from .._progress import Bar, progress_bar
-from .._replace import draft_of
-from ..errors import ArgumentError, BadInputError, ShapeError
+from .._progress import progress_bar
+from ..errors import ShapeError
 from . import _gpu
-from ._checkpoint import Checkpoint, State
-from ._memory import batch_bytes, parse_memory
-from ._outputs import (
-    BLOCK_BYTES,
-    Cut,
-    Host,
-    Shape,
-    Sink,
-    block_shape,
-    check,
-    count,
-    cut_size,
-    cuts,
-    opened,
-    path_of,
-    place_of,
-)
+from ._memory import parse_memory
+from ._outputs import BLOCK_BYTES, Cut, Host, Shape
 from ._vectors import Vectors, open_vectors
-
-COPIES = 4
-"""Of a block, that are in memory at once: the result, the vectors it is made of, and what encodes it."""
+from ._writing import block_within, refuse_inputs, write
 
 DEVICE_BLOCK_BYTES = 1 << 25
 """Of a result that a GPU computes: its copies take a millisecond, beside which what starts them is little."""
@@ -129,27 +110,32 @@ class Product:
         return cls(products.cross, Operand(a), Operand(b), lead, (3,), dtype)
 
     @property
+    def kind(self) -> str:
+        """What it is called."""
+        return self.function.__name__
+
+    @property
     def shape(self) -> Shape:
         """Of the result."""
         return (*self.lead, *self.tail)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides a bit of it."""
+        return {
+            "a": self.a.vectors.fingerprint(),
+            "b": self.b.vectors.fingerprint(),
+            "backend": self.choice.backend,
+        }
 
     def block(self, grain: Shape, memory: int | None) -> Shape:
         """How large a block is, of an output of that grain and within a budget of memory."""
         whole = grain if len(self.tail) == 2 else (*grain[:-1], 3)
         wanted = DEVICE_BLOCK_BYTES if self.choice.backend == "cupy" else BLOCK_BYTES
-        most = wanted if memory is None else min(wanted, batch_bytes(memory, COPIES))
-        block = block_shape(self.shape, whole, self.dtype.itemsize, most)
-        needed = prod(block) * self.dtype.itemsize
-        if memory is not None and needed > max(most, batch_bytes(memory, COPIES)):
-            raise ArgumentError(
-                f"memory is {memory} bytes, but a chunk of the output alone has {needed} bytes, of which "
-                f"{COPIES} are held; give it smaller chunks"
-            )
-        return block
+        return block_within(self.shape, whole, self.dtype.itemsize, wanted, memory)
 
     def blocks(
         self, parts: Iterator[Cut], place: Callable[[Cut], Host | None] = lambda cut: None
-    ) -> Iterator[tuple[Cut, Host]]:
+    ) -> Generator[tuple[Cut, Host], None, None]:
         """Each part with its numbers, which last until the next; `place` says where they may be computed."""
         if self.choice.backend == "cupy":
             tasks = ((cut, dict(zip("ab", self._operands(cut), strict=True))) for cut in parts)
@@ -318,123 +304,6 @@ def cross(
     _stream(Product.cross, a, b, out, columns, header, memory, checkpoint, every, progress)
 
 
-def write(
-    product: Product,
-    out: Any,
-    bar: Bar,
-    *,
-    memory: int | None = None,
-    checkpoint: str | PathLike[str] | None = None,
-    every: float = 30.0,
-    confirm: Callable[[], None] = lambda: None,
-) -> int:
-    """Write a product block by block.
-
-    Parameters
-    ----------
-    product : Product
-        What is computed.
-    out, memory, checkpoint, every
-        As for `batched_outer`.
-    bar : Bar
-        Is told of the bytes that are written.
-    confirm : callable, optional
-        Called where an earlier file is about to be replaced; it may raise.
-
-    Returns
-    -------
-    int
-        Numbers of the result that an earlier run had written already.
-    """
-    check(out, product.shape, product.dtype)
-    job = _Job.begun(product, out, checkpoint, every)
-    if job.is_whole():
-        job.kept.remove()
-        return prod(product.shape)
-    with opened(out, product.shape, product.dtype, confirm, job.kept.file) as sink:
-        resumed = job.write(sink, memory, bar)
-    job.kept.remove()
-    return resumed
-
-
-class _Job:
-    """A product on its way into an output, from the first block or from where an earlier run was."""
-
-    def __init__(self, product: Product, out: Any, kept: Checkpoint) -> None:
-        self.product, self.out, self.kept = product, out, kept
-        state = kept.resume()
-        self.block: Shape | None = tuple(state.values["block"]) if state else None
-        self.done = int(state.values["done"]) if state else 0
-
-    @classmethod
-    def begun(
-        cls, product: Product, out: Any, checkpoint: str | PathLike[str] | None, every: float
-    ) -> "_Job":
-        """A job, which goes on where its checkpoint says."""
-        place = place_of(out)
-        if checkpoint is not None and place is None:
-            raise ArgumentError(
-                "a checkpoint needs an output that outlives the process: a path or a memory map"
-            )
-        fingerprint = (
-            {}
-            if checkpoint is None
-            else {
-                "a": product.a.vectors.fingerprint(),
-                "b": product.b.vectors.fingerprint(),
-                "backend": product.choice.backend,
-                "output": place,
-            }
-        )
-        return cls(product, out, Checkpoint(checkpoint, every, fingerprint, product.function.__name__))
-
-    def is_whole(self) -> bool:
-        """Whether an earlier run was killed after its output was in its place.
-
-        Raises
-        ------
-        BadInputError
-            If what it had written is gone.
-        """
-        if self.block is None or self.kept.file is None or not isinstance(self.out, str | PathLike):
-            return False
-        path = Path(self.out)
-        if draft_of(path, self.kept.file).exists():
-            return False
-        if self.done == count(self.product.shape, self.block) and path.exists():
-            return True
-        raise BadInputError(
-            f"what {self.kept.file} goes on with is no longer beside {path}; remove it to begin anew"
-        )
-
-    def write(self, sink: Sink, memory: int | None, bar: Bar) -> int:
-        """Write what is not written yet, and return how many numbers were."""
-        shape, itemsize = self.product.shape, self.product.dtype.itemsize
-        self.block = self.block or self.product.block(sink.grain, memory)
-        resumed = sum(map(cut_size, cuts(shape, self.block, stop=self.done)))
-        bar.stage(f"writing {place_of(self.out) or 'the result'}", prod(shape) * itemsize, in_bytes=True)
-        bar.advance(resumed * itemsize)
-        try:
-            for cut, values in self.product.blocks(cuts(shape, self.block, self.done), sink.place):
-                sink.write(cut, values)
-                self.done += 1
-                bar.advance(values.nbytes)
-                if self.kept.due():
-                    self._save(sink)
-        except BaseException:
-            with suppress(OSError):  # a disk that is full has no room for it, and the one before still stands
-                self._save(sink)
-            raise
-        self._save(sink)
-        return resumed
-
-    def _save(self, sink: Sink) -> None:
-        """Say how far it is, once that is safe."""
-        if self.kept.file is not None:
-            sink.sync()
-            self.kept.save(State(values={"block": self.block, "done": self.done}))
-
-
 def _stream(
     kind: Callable[[Vectors, Vectors], Product],
     a: Any,
@@ -447,19 +316,8 @@ def _stream(
     every: float,
     progress: bool,
 ) -> None:
-    _refuse_inputs(out, a=a, b=b)
+    refuse_inputs(out, a=a, b=b)
     product = kind(*(open_vectors(source, columns=columns, header=header) for source in (a, b)))
     budget = None if memory is None else parse_memory(memory)
     with progress_bar(progress) as bar:
         write(product, out, bar, memory=budget, checkpoint=checkpoint, every=every)
-
-
-def _refuse_inputs(out: Any, **inputs: Any) -> None:
-    """Raise where an input would be overwritten before it is read."""
-    path = path_of(out)
-    for name, source in inputs.items():
-        if path is not None and path == path_of(source):
-            raise BadInputError(f"{path} is both an input and the output")
-        both = isinstance(out, np.ndarray) and isinstance(source, np.ndarray)
-        if both and np.may_share_memory(out, source):
-            raise ArgumentError(f"out overlaps {name}; give an array of its own")

@@ -265,6 +265,20 @@ class Table(Reader):
         return self._parts[-1], row
 
 
+def arrow_file(path: Path) -> Any:
+    """A file that Arrow reads by itself, if it takes the name.
+
+    Its threads read ahead, and one that wants the lock of an interpreter that ends aborts the process.
+    """
+    import pyarrow as pa
+
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return path.open("rb")
+    return pa.OSFile(str(path))
+
+
 def numpy_dtype(kind: ArrowType) -> np.dtype[Any] | None:
     """The dtype that holds Arrow's numbers of that type where no cell is empty; None where they are none."""
     import pyarrow as pa

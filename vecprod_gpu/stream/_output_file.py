@@ -8,8 +8,9 @@ from typing import IO
 
 from .._replace import DISK_FULL, replaced
 from ..errors import BadInputError
-from .files import SUFFIXES, list_of, split_key
+from ._paths import list_of, split_key
 
+SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 DEFAULT_KEY = "result"
 
 
