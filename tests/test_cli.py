@@ -68,11 +68,13 @@ def test_info_tells_of_every_backend(command):
 
 def test_info_as_json(command, monkeypatch):
     monkeypatch.setenv("VECPROD_BACKEND", "reference")
+    monkeypatch.setenv("VECPROD_ACCEL_ENABLED", "0")
     status, out, _ = command("info", "--json")
     described = json.loads(out)
     assert status == 0
     assert described["vecprod_gpu"] == vp.__version__
     assert described["forced_backend"] == "reference"
+    assert described["accelerates_scripts"]["asked"] == "0"
     assert described["machine"]["cores"] >= 1
     assert {name: entry["available"] for name, entry in described["backends"].items()} == {
         name: state.available for name, state in vp.backends().items()

@@ -1,9 +1,10 @@
 """What is installed: from the built wheel and from an editable checkout, in an environment of its own."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tomllib
 import venv
 import zipfile
@@ -28,6 +29,13 @@ print(vecprod_gpu.cross([1, 2, 3], [4, 5, 6]).tolist())
 print((pathlib.Path(vecprod_gpu.__file__).parent / "py.typed").exists())
 print(sorted(path.name for path in pathlib.Path(kernels.__file__).parent.glob("*.cu*")))
 print(vecprod_gpu.__file__)
+"""
+
+# Of a user who knows nothing of this package.
+SCRIPT = """
+import numpy as np
+a, b = np.random.default_rng(0).normal(size=(2, 100_000, 3))
+print(np.cross(a, b).shape)
 """
 
 
@@ -81,7 +89,8 @@ def install(environment, wheel: Path) -> Path:
     python = Path(environment.env_exe)
     run(sys.executable, "-m", "pip", "--python", python, "install", "--no-index", "--no-deps", wheel)
     own = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    Path(own, "zz_borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    folders = (entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages"))
+    Path(own, "zz_borrowed.pth").write_text("\n".join(folders) + "\n", encoding="utf-8")
     return python
 
 
@@ -97,9 +106,31 @@ def check_installation(python: Path, tmp_path: Path) -> Path:
     return Path(file).parent
 
 
+def accelerated(python: Path, tmp_path: Path, value: str) -> tuple[str, str]:
+    """What the script prints, with the variable set, and what is told beside it."""
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    variables = {"ENABLED": value, "SIZES": "any", "LOG_LEVEL": "info"}
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {f"VECPROD_ACCEL_{name}": text for name, text in variables.items()}
+    ended = subprocess.run(
+        [python, "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    return ended.stdout, ended.stderr
+
+
+def check_acceleration(python: Path, tmp_path: Path) -> None:
+    """The variable is all that a script needs, and the file that hears it goes with the package."""
+    product = "(100000, 3)\n"
+    assert accelerated(python, tmp_path, "0") == (product, "")
+    told = "[vecprod_gpu.accel] `np.cross` accelerated on cpu\n"
+    assert accelerated(python, tmp_path, "1") == (product, told)
+    run(sys.executable, "-m", "pip", "--python", python, "uninstall", "--yes", "vecprod-gpu")
+    assert accelerated(python, tmp_path, "1") == (product, "")
+
+
 def test_the_wheel_holds_every_source_file_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    expected = {"vecprod_gpu/py.typed"}
+    expected = {"vecprod_gpu/py.typed", "vecprod_gpu_accel.pth"}
     for folder, prefix in (("vecprod_gpu", ""), ("kernels", "vecprod_gpu/"), ("bench", "vecprod_gpu/")):
         for path in (ROOT / folder).rglob("*"):
             if path.suffix in (".py", ".cu", ".cuh", ".html"):
@@ -111,11 +142,28 @@ def test_the_wheel_holds_every_source_file_and_nothing_else(wheel):
 def test_the_wheel_installs(wheel, environment, tmp_path):
     package = check_installation(install(environment, wheel), tmp_path)
     assert package.is_relative_to(environment.env_dir)
+    check_acceleration(Path(environment.env_exe), tmp_path)
+
+
+def test_a_broken_installation_is_told_of(wheel, environment, tmp_path):
+    python = install(environment, wheel)
+    listing = "import importlib.util as it; print(it.find_spec('vecprod_gpu').submodule_search_locations[0])"
+    package = Path(run(python, "-c", listing, cwd=tmp_path).strip())
+    for end, complaint in (
+        (lambda: (package / "errors.py").unlink(), "No module named 'vecprod_gpu.errors'"),
+        (lambda: (package / "accel" / "_startup.py").unlink(), "No such file or directory"),
+        (lambda: shutil.rmtree(package), "No module named 'vecprod_gpu'"),
+    ):
+        end()
+        product, told = accelerated(python, tmp_path, "1")
+        assert product == "(100000, 3)\n"
+        assert re.fullmatch(f"vecprod_gpu.accel: nothing is accelerated: .*{complaint}.*\n", told), told
 
 
 def test_the_checkout_installs_editably(checkout, editable_wheel, environment, tmp_path):
     package = check_installation(install(environment, editable_wheel), tmp_path)
     assert package == checkout / "vecprod_gpu"
+    check_acceleration(Path(environment.env_exe), tmp_path)
 
 
 def test_the_core_needs_numpy_and_numba_only():

@@ -21,9 +21,9 @@ def cupy(monkeypatch):
 
     if not REAL_GPU:
         _complete(cupy, monkeypatch)
-    recordings.recordings_of.cache_clear()
+    recordings.RECORDINGS.clear()
     yield cupy
-    recordings.recordings_of.cache_clear()
+    recordings.RECORDINGS.clear()
 
 
 def _complete(cupy, monkeypatch):
@@ -113,7 +113,7 @@ def test_the_second_call_repeats_the_first_on_its_own_arrays(call, given, dtype,
     expected = function(*second, np.empty(out_shape, dtype))
     on_device = [cupy.asarray(array) for array in second]
     by_long_way = function(*on_device, cupy.empty(out_shape[::-1], dtype).T if given else None)
-    recordings.recordings_of.cache_clear()
+    recordings.RECORDINGS.clear()
 
     kept = [cupy.asarray(array) for array in first]
     function(*kept, cupy.empty(out_shape, dtype) if given else None)

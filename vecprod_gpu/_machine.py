@@ -18,6 +18,8 @@ _PACKAGES = ("numpy", "numba", "numba-cuda", "cupy-cuda12x", "cupy-cuda13x")
 
 def describe() -> Description:
     """Everything that the command shows, ready for JSON."""
+    from vecprod_gpu.accel._heard import is_heard  # which who asks for the processor's name does not need
+
     return {
         "vecprod_gpu": vecprod_gpu.__version__,
         "machine": {
@@ -34,6 +36,10 @@ def describe() -> Description:
             for name, status in vecprod_gpu.backends().items()
         },
         "forced_backend": os.environ.get("VECPROD_BACKEND") or None,
+        "accelerates_scripts": {
+            "asked": os.environ.get("VECPROD_ACCEL_ENABLED") or None,
+            "possible": is_heard(),
+        },
     }
 
 
@@ -57,6 +63,7 @@ def print_tables(description: Description) -> None:
         ("Python", machine["python"]),
         *((name, number or "not installed") for name, number in machine["packages"].items()),
         ("VECPROD_BACKEND", description["forced_backend"] or "not set"),
+        ("VECPROD_ACCEL_ENABLED", _asked_in_words(**description["accelerates_scripts"])),
     ):
         facts.add_row(label, escape(str(fact)))
 
@@ -71,6 +78,12 @@ def print_tables(description: Description) -> None:
 
     console = Console()
     console.print(facts, backends)
+
+
+def _asked_in_words(asked: str | None, possible: bool) -> str:
+    """The variable that accelerates scripts, and whether anything hears it."""
+    effect = "1 accelerates scripts" if possible else "nothing hears it: install this package with pip"
+    return f"{asked or 'not set'} ({effect})"
 
 
 def _installed_version(distribution: str) -> str | None:

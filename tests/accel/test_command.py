@@ -121,6 +121,13 @@ class TestEnds:
         assert run(*MODULE, path).stdout == "5\n"
 
 
+def test_status(capsys):
+    assert _command.main(["--status"]) is None
+    told = capsys.readouterr().out
+    assert told.startswith("VECPROD_ACCEL_ENABLED")
+    assert told.count("\n") == 1
+
+
 def test_verbosity(run, script):
     text = "import numpy as np\nfor _ in range(3): np.cross(np.ones(3, object), np.ones(3))\n"
     line = "[vecprod_gpu.accel] `np.cross` falling back to NumPy: object dtype is not supported\n"

@@ -7,13 +7,17 @@ import os
 import pickle
 import subprocess
 import sys
+import sysconfig
 import types
+import venv
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.accel.conftest import ROOT
 from vecprod_gpu import accel, errors
+from vecprod_gpu.accel import _heard, _wheel
 from vecprod_gpu.accel._children import STARTUP
 
 NAMES = ["outer", "cross", "einsum", "cov", "corrcoef", "linalg.outer", "linalg.cross"]
@@ -150,20 +154,39 @@ def test_importing_and_installing_bring_in_nothing(run):
     assert ended.stdout.strip() == "set()"
 
 
+NAME_IT = "import numpy as np; print(type(np.cross).__name__)"
+
+
+@pytest.fixture(params=["of children", "of the installed package", "both"])
+def program(request, run, tmp_path):
+    """Run code behind a start-up hook: on the path, in a file of the environment, or both."""
+    folder = tmp_path / "environment"
+    folder.mkdir()
+    if request.param != "of children":
+        (folder / _wheel.NAME).write_text(_wheel.LINE, encoding="ascii")
+    opening = f"import site; site.addsitedir({str(folder)!r})\n"
+    hooks = [] if request.param == "of the installed package" else [STARTUP]
+
+    def program(code, *path, **environment):
+        path = os.pathsep.join([*hooks, *map(str, path or [ROOT])])
+        return run("-c", opening + code, PYTHONPATH=path, **environment)
+
+    return program
+
+
 class TestTheVariable:
-    """``VECPROD_ACCEL_ENABLED``, where the start-up hook is on the path."""
+    """``VECPROD_ACCEL_ENABLED``, where a start-up hook hears it."""
 
     @pytest.mark.parametrize(("value", "is_on"), [("1", True), ("true", True), ("0", False), ("", False)])
-    def test_switches(self, value, is_on, run):
-        code = "import numpy as np; print(type(np.cross).__name__)"
-        path = os.pathsep.join([STARTUP, str(ROOT)])
-        ended = run("-c", code, PYTHONPATH=path, VECPROD_ACCEL_ENABLED=value)
+    def test_switches(self, value, is_on, program):
+        ended = program(NAME_IT, VECPROD_ACCEL_ENABLED=value)
         assert (ended.stdout.strip() == "Swapped") == is_on
         assert not ended.stderr
 
-    def test_is_not_ignored_in_silence(self, run):
-        ended = run("-c", "print(1)", PYTHONPATH=STARTUP, VECPROD_ACCEL_ENABLED="perhaps")
-        assert "nothing is accelerated: VECPROD_ACCEL_ENABLED is 'perhaps'; it can be 1 or 0" in ended.stderr
+    def test_is_not_ignored_in_silence(self, program):
+        ended = program("print(1)", VECPROD_ACCEL_ENABLED="perhaps")
+        words = "nothing is accelerated: VECPROD_ACCEL_ENABLED is 'perhaps'; it can be 1 or 0"
+        assert ended.stderr == f"vecprod_gpu.accel: {words}\n"
 
     def test_tells_of_a_broken_installation(self, run, tmp_path):
         (tmp_path / "vecprod_gpu.py").write_text("raise ImportError('half of it is missing')")
@@ -172,10 +195,49 @@ class TestTheVariable:
         assert ended.stdout == "7\n"
         assert "nothing is accelerated: ImportError after the import of numpy: half of it" in ended.stderr
 
-    def test_costs_nothing_without_numpy(self, run):
-        path = os.pathsep.join([STARTUP, str(ROOT)])
+    def test_tells_once_of_a_level_that_is_none(self, program):
+        ended = program(NAME_IT, VECPROD_ACCEL_ENABLED="1", VECPROD_ACCEL_LOG_LEVEL="loud")
+        assert ended.stdout.strip() != "Swapped"
+        assert ended.stderr.count("nothing is accelerated") == 1
+
+    def test_costs_nothing_without_numpy(self, program):
         code = "import sys; print({'numpy', 'vecprod_gpu'} & set(sys.modules))"
-        assert run("-c", code, PYTHONPATH=path, VECPROD_ACCEL_ENABLED="1").stdout == "set()\n"
+        assert program(code, VECPROD_ACCEL_ENABLED="1").stdout == "set()\n"
+
+    @pytest.mark.parametrize("name", ["vecprod_gpu", "vecprod_gpu.errors", "vecprod_gpu.accel"])
+    def test_serves_programs_that_import_ours_first(self, name, program):
+        ended = program(f"import {name}\n{NAME_IT}", VECPROD_ACCEL_ENABLED="1")
+        assert (ended.stdout, ended.stderr) == ("Swapped\n", "")
+
+    def test_waits_on_where_somebody_only_asks_for_numpy(self, program):
+        asking = (
+            "from importlib.util import find_spec as find; assert find('numpy') and find('vecprod_gpu')\n"
+        )
+        ended = program(asking + NAME_IT, VECPROD_ACCEL_ENABLED="1")
+        assert (ended.stdout, ended.stderr) == ("Swapped\n", "")
+
+    def test_goes_with_the_command(self, run, tmp_path):
+        (tmp_path / "sitecustomize.py").write_text(f"import site; site.addsitedir({str(tmp_path)!r})")
+        (tmp_path / _wheel.NAME).write_text(_wheel.LINE, encoding="ascii")
+        path = os.pathsep.join([str(tmp_path), str(ROOT)])
+        code = "import numpy as np; np.cross(np.ones(3, object), np.ones(3)); print(type(np.cross).__name__)"
+        command = ("-m", "vecprod_gpu.accel", "--profile", "-v", "-c", code)
+        ended = run(*command, PYTHONPATH=path, VECPROD_ACCEL_ENABLED="1")
+        assert ended.stdout == "Swapped\n"
+        assert ended.stderr.count("falling back to NumPy: object dtype is not supported") == 1
+        assert "0 of 1 calls accelerated" in ended.stderr
+
+    def test_is_heard_where_the_package_is_installed(self, monkeypatch, tmp_path):
+        builder = venv.EnvBuilder(symlinks=sys.platform != "win32")
+        builder.create(tmp_path)
+        monkeypatch.setattr(sys, "executable", builder.ensure_directories(tmp_path).env_exe)
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([STARTUP, str(ROOT)]))
+        assert not _heard.is_heard()
+        assert _heard.in_words().startswith("VECPROD_ACCEL_ENABLED is ignored by the programs of")
+        packages = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path)}))
+        (packages / _wheel.NAME).write_text(_wheel.LINE, encoding="ascii")
+        assert _heard.is_heard()
+        assert _heard.in_words().startswith("VECPROD_ACCEL_ENABLED=1 accelerates the programs of")
 
     def test_chains_to_the_users_own_hook(self, run, tmp_path):
         (tmp_path / "sitecustomize.py").write_text("import sys; sys.mine = __name__, __file__")

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from vecprod_gpu import accel
+from vecprod_gpu import _dispatch, accel
 from vecprod_gpu.accel._ledger import Entry, Spent
 from vecprod_gpu.accel._report import Report
 
@@ -65,6 +65,37 @@ def test_profile_prints_after_an_error(installed, capsys):
     with pytest.raises(ValueError, match="incompatible dimensions"), accel.profile():
         np.cross([1], [4])
     assert "0 of 1 calls accelerated" in capsys.readouterr().err
+
+
+NAMED = """
+import numpy as np, sklearn.linear_model as models
+import vecprod_gpu as vp
+from vecprod_gpu import _costs, accel
+_costs.device_pays = lambda *its: True
+X = np.random.default_rng(0).normal(size=(500, 3))
+accel.install()
+with accel._profile.counting() as report:
+    for name in ("ElasticNet", "Lasso", "LinearRegression", "Ridge"):
+        getattr(models, name)().fit(X, X @ [1.0, -2.0, 0.5])
+    np.cov(X, rowvar=False), np.cross(X, X[::-1])
+assert report.calls() == 6, report
+able = {name for name, state in vp.backends().items() if state.available}
+assert {entry.detail for entry in report.counts} <= able, report
+"""
+
+
+def test_only_backends_that_can_run_are_named(run):
+    """In a process of its own: among these tests a stand-in for CuPy takes what a GPU would be faster at."""
+    run("-c", NAMED, VECPROD_ACCEL_SIZES="any")
+
+
+def test_a_call_that_chooses_nothing_is_not_named_after_the_one_before(any_size):
+    a = np.ones((4, 3))
+    np.cross(a, a)  # the first small call of a dtype chooses; those after it take a short way
+    _dispatch.latest.backend = "cupy"
+    with accel._profile.counting() as report:
+        np.cross(a, a)
+    assert [entry.detail for entry in report.counts] == ["cpu"]
 
 
 def test_our_own_calls_are_not_the_programs(any_size, rng):

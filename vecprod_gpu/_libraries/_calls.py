@@ -31,6 +31,12 @@ def takes_any_library(function: Callable[Parameters, Result]) -> Callable[Parame
 
 def call(library: Library, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """``function(*args, **kwargs)`` on views of a library's arrays, with results as arrays of it."""
+    if library.is_tracing():
+        return library.traced(_call, function, args, kwargs)
+    return _call(library, function, args, kwargs)
+
+
+def _call(library: Library, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     guests = _Guests(library, function, args, kwargs)
     if library.is_lazy:
         return library.apply(function, args, kwargs)

@@ -2,12 +2,11 @@
 
 import importlib
 import sys
-from collections.abc import Callable
-from functools import cache, lru_cache
 from typing import Any, cast
 
 import numpy as np
 
+from .._by_type import ByType
 from ._library import Library
 
 # The adapter of an array type, and where that is found once whoever has such arrays has imported the library.
@@ -22,14 +21,13 @@ _ARRAY_TYPES = (
 def library_of(*values: Any) -> Library | None:
     """The library of the first guest among the values; None, the usual case, if all are native."""
     for value in values:
-        if (library := _of_type(type(value))) is not None:
+        if (library := _LIBRARIES[type(value)]) is not None:
             return library
         if type(value) is np.ndarray and value.dtype.kind == "V" and value.dtype.name == "bfloat16":
             return _adapter("ml_dtypes")
     return None
 
 
-@lru_cache(maxsize=256)
 def _library_by_type(kind: type) -> Library | None:
     """The library whose arrays are of that type."""
     for name, module, array_type in _ARRAY_TYPES:
@@ -46,10 +44,13 @@ def _library_by_type(kind: type) -> Library | None:
     return None if hasattr(kind, "__array__") else Library()
 
 
-_of_type: Callable[[Any], Library | None] = _library_by_type  # mypy takes not every type for Hashable
+_LIBRARIES = ByType(_library_by_type)
 
 
-@cache
 def _adapter(name: str) -> Library:
     """What is known of one library; imported when its first array arrives."""
+    if name == "torch":
+        from .torch import LIBRARY  # by a statement, which torch.compile carries out while it traces
+
+        return LIBRARY
     return cast(Library, importlib.import_module(f"{__package__}.{name}").LIBRARY)

@@ -38,6 +38,14 @@ class Library:
         """A call with arrays that are still to be computed."""
         raise NotImplementedError
 
+    def is_tracing(self) -> bool:
+        """Whether the library follows this call to make a graph of it: then `traced` makes it."""
+        return False
+
+    def traced(self, call: Callable[..., Any], function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """A call that goes into a graph; ``call(self, function, args, kwargs)`` is the one outside of it."""
+        raise NotImplementedError
+
     def launching(self, array: Array) -> AbstractContextManager[Any]:
         """Context in which launches go on the stream that the library itself would use."""
         return nullcontext()

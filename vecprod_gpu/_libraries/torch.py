@@ -1,6 +1,7 @@
 """Tensors of PyTorch, on the host and on CUDA GPUs."""
 
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -10,6 +11,9 @@ import torch
 from .._arrays import Array
 from ..errors import ArgumentError, DeviceError
 from ._library import Library, cupy_for, writable
+
+# Functions that have an operator, and what follows their two inputs where nothing is asked for beside it.
+_USUAL = {"batched_outer": (1, 0, None), "cross": (-1, -1, -1, None)}
 
 _DIFFERENTIABLE = ("batched_outer", "cross", "gram", "linreg_gradient")
 
@@ -22,6 +26,18 @@ class Torch(Library):
     """
 
     name = "torch"
+
+    def is_tracing(self) -> bool:
+        return bool(torch.compiler.is_dynamo_compiling())
+
+    def traced(self, call: Callable[..., Any], function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """By the operator of `vecprod_gpu.torch`, where that is the same; else the graph is broken there."""
+        name, values = function.__name__, (*args, *kwargs.values())
+        if name in _USUAL and _are_alike(*values[:2]) and _are_usual(name, values[2:]):
+            from vecprod_gpu.torch import _operators
+
+            return getattr(_operators, name)(*values[:2])
+        return _outside(call, self, function, args, kwargs)
 
     def launching(self, array: torch.Tensor) -> AbstractContextManager[Any]:
         return nullcontext() if array.device.type != "cuda" else _on_current_stream(array.device)
@@ -67,6 +83,28 @@ class Torch(Library):
 
 
 LIBRARY = Torch()
+
+
+def _are_alike(a: Any, b: Any) -> bool:
+    """Whether both are tensors, of one dtype: NumPy and torch promote others in ways of their own."""
+    return isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) and a.dtype == b.dtype
+
+
+def _are_usual(name: str, options: tuple[Any, ...]) -> bool:
+    """Whether nothing is asked for beside the product; a tensor has no numbers yet to tell it by."""
+    return not any(isinstance(option, torch.Tensor) for option in options) and options == _USUAL[name]
+
+
+def _apart(call: Callable[..., Any], *arguments: Any) -> Any:
+    return call(*arguments)
+
+
+_REASON = (
+    "a graph can hold the functions of vecprod_gpu.torch, and of those of vecprod_gpu itself cross and "
+    "batched_outer of two tensors of one dtype, without options"
+)
+_takes_reason = "reason" in inspect.signature(torch.compiler.disable).parameters  # from PyTorch 2.7 on
+_outside = torch.compiler.disable(_apart, **({"reason": _REASON} if _takes_reason else {}))
 
 
 def _advice(function: str) -> str:

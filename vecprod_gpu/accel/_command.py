@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import VecprodError
-from . import _programs
+from . import _heard, _programs
 from ._install import install
 from ._profile import counting
 from ._report import Report
@@ -36,6 +36,9 @@ def main(words: Sequence[str]) -> Status:
     own, program = split(words)
     parser = _parser()
     options = parser.parse_args(own)
+    if options.status:
+        print(_heard.in_words())
+        return None
     if options.line_profile and (not program or program[0] in ("-m", "-c", "-")):
         parser.error("--line-profile needs a script")
     run = partial(_programs.run, _program(program))
@@ -103,5 +106,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     profiles.add_argument(
         "--line-profile", action="store_true", help="the same, and for each line of the script"
+    )
+    parser.add_argument(
+        "--status",
+        action="store_true",
+        help="say whether VECPROD_ACCEL_ENABLED=1 accelerates the programs of this Python, and end",
     )
     return parser

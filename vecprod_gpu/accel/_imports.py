@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
+from itertools import dropwhile, islice
 from types import ModuleType
 from typing import Any
 
@@ -21,10 +21,16 @@ class After(MetaPathFinder):
         Of the module.
     action : callable
         Called once it is imported. What it raises is told on standard error, and is no error of the import.
+
+    Attributes
+    ----------
+    is_underway : bool
+        Whether the import has begun and not ended.
     """
 
     def __init__(self, name: str, action: Callable[[], None]) -> None:
         self.name, self._action = name, action
+        self.is_underway = False
 
     def begin(self) -> None:
         """Wait from now on; where the module is there already, act now."""
@@ -48,16 +54,20 @@ class After(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The spec that the other finders have, with a loader that acts afterwards."""
+        """The spec of the finders behind this one, with a loader that acts afterwards.
+
+        Whoever asks may not import it: the wait ends with the import alone.
+        """
         if fullname != self.name:
             return None
-        self.end()
-        spec = find_spec(fullname)
-        if spec is None or spec.loader is None:
-            self.begin()
-        else:
-            spec.loader = _Loader(spec.loader, self)
-        return spec
+        behind = dropwhile(lambda finder: finder is not self, list(sys.meta_path))
+        for finder in islice(behind, 1, None):
+            spec = finder.find_spec(fullname, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _Loader(spec.loader, self)
+                return spec
+        return None
 
 
 class _Loader(Loader):
@@ -74,12 +84,14 @@ class _Loader(Loader):
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
+        after = self._after
+        after.is_underway = True
         try:
             self._loader.exec_module(module)
-        except BaseException:
-            sys.meta_path.insert(0, self._after)
-            raise
-        self._after.act()
+        finally:
+            after.is_underway = False
+        after.end()
+        after.act()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)

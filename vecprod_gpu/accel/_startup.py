@@ -10,16 +10,32 @@ from pathlib import Path
 from typing import Any
 
 ON, OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+BEGUN = "_vecprod_gpu_imports"  # the module that waits; where it is there, another hook has begun
 
 
 def begin() -> None:
-    """Wait for NumPy, if the environment asks for it."""
+    """Wait for NumPy, if the environment asks for it, and nobody waits yet."""
     asked = os.environ.get("VECPROD_ACCEL_ENABLED", "").strip().lower()
+    if asked in OFF or BEGUN in sys.modules:
+        return
     imports = _imports()
     if asked in ON:
-        imports.After("numpy", _install).begin()
-    elif asked not in OFF:
+        _wait(imports.After)
+    else:
         imports.complain(f"VECPROD_ACCEL_ENABLED is {asked!r}; it can be 1 or 0")
+
+
+def _wait(after: Any) -> None:
+    """Install ours once NumPy is imported; where our own package imports it, once that is imported, too."""
+
+    def install() -> None:
+        if not ours.is_underway:
+            ours.end()
+            _install()
+
+    ours = after("vecprod_gpu", install)
+    ours.begin()
+    after("numpy", install).begin()
 
 
 def _install() -> None:
@@ -32,7 +48,8 @@ def _install() -> None:
 
 
 def _imports() -> Any:
-    spec = spec_from_file_location("_vecprod_gpu_imports", Path(__file__).with_name("_imports.py"))
+    spec = spec_from_file_location(BEGUN, Path(__file__).with_name("_imports.py"))
     module = module_from_spec(spec)  # type: ignore[arg-type]
+    sys.modules[BEGUN] = module
     spec.loader.exec_module(module)  # type: ignore[union-attr]
     return module

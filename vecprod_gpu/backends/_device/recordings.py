@@ -21,12 +21,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
+from vecprod_gpu._by_type import ByType
 from vecprod_gpu._layout import byte_bounds
 
 MOST_RECORDINGS = 1024
@@ -200,7 +200,6 @@ class Recordings:
         return result
 
 
-@lru_cache(maxsize=64)
 def _recordings_of(kind: type) -> Recordings | None:
     """What is remembered of calls on arrays of type `kind`; None unless it is CuPy's.
 
@@ -217,7 +216,8 @@ def _recordings_of(kind: type) -> Recordings | None:
     return Recordings(kind, cupy.cuda.runtime.getDevice, CNumpyArray) if has_all else None
 
 
-recordings_of: Callable[[Any], Recordings | None] = _recordings_of  # mypy takes not every type for Hashable
+RECORDINGS = ByType(_recordings_of)
+recordings_of = RECORDINGS.__getitem__
 
 
 # --- Taking notes ----------------------------------------------------------------------------------
