@@ -726,11 +726,11 @@ class TestMemoryMaps:
 
     @pytest.mark.parametrize("kind", ["CoMoments", "TSQR"])
     def test_do_not_stay_in_memory(self, file, kind):
-        ended = run_python(READ_A_MAP, FILE=str(file), KIND=kind)
+        ended = run_python(READ_A_MAP, FILE=str(file), KIND=kind, NUMBA_NUM_THREADS="2")
         assert ended.returncode == 0, ended.stderr
         most, left, nbytes = map(int, ended.stdout.split())
         assert nbytes == 200_000_000
-        assert most < nbytes / 4  # a segment of 32 MiB and what the kernel reads ahead
+        assert most < nbytes / 2.5  # two segments of 26 MB and what the system reads ahead
         assert left < nbytes / 20
 
     def test_keep_what_the_caller_changed(self, host_backend, tmp_path):

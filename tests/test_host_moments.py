@@ -228,9 +228,10 @@ class TestDigits:
         assert_close(ours, exact)
         assert_close(means, exact_means, 2)
 
-    def test_of_means_that_drift(self, host, rng):
+    @pytest.mark.parametrize("d", [3, 9])
+    def test_of_means_that_drift(self, host, rng, d):
         """Blocks whose means differ by more than the spread within them, far from zero."""
-        X = rng.standard_normal((1, 30_000, 3)) + np.linspace(0, 100, 30_000)[:, None] + 1e8
+        X = rng.standard_normal((1, 30_000, d)) + np.linspace(0, 100, 30_000)[:, None] + 1e8
         assert_close(co_moments(host, X)[0], exact_co_moments(X)[0])
 
     @pytest.mark.parametrize("mean", [0, 1e5, 1e8])
@@ -244,17 +245,18 @@ class TestDigits:
             for j in range(2):
                 assert abs(Fraction(float(ours[0, i, j])) - exact[i][j]) <= scale * Fraction(1, 2**46)
 
-    def test_an_outlier_in_the_first_row(self, host, rng):
+    @pytest.mark.parametrize("d", [3, 12])
+    def test_an_outlier_in_the_first_row(self, host, rng, d):
         """The row that blocks are shifted by before their means are known."""
-        X = rng.standard_normal((1, 3000, 3)).astype("float32")
-        X[0, 0] = [1e6, -1e6, 0]
+        X = rng.standard_normal((1, 3000, d)).astype("float32")
+        X[0, 0, :3] = [1e6, -1e6, 0]
         ours, _, _ = co_moments(host, X, dtype="float32")
         exact, _, _ = exact_co_moments(X)
         deviations = np.sqrt(np.diagonal(exact[0]))
         unit = np.outer(deviations, deviations)
         assert_close((ours / unit).astype(np.float32), exact / unit)
 
-    @pytest.mark.parametrize("d", [3, 270])
+    @pytest.mark.parametrize("d", [3, 20, 270])
     def test_rows_without_weight_do_not_count(self, host, rng, d):
         """Whatever they hold, and be they whole blocks."""
         X = rng.standard_normal((1, 6000, d)) + 1
@@ -427,7 +429,7 @@ class TestCpu:
         """However many blocks a stripe has, up to all of them."""
         from vecprod_gpu.backends import _moments
 
-        rows = _moments.rows_per_block(40, 8)
+        rows = _moments.rows_per_block(40, np.dtype(float))
         X = rng.standard_normal((1, rows * (blocks - 1) + 3, 40))
         striped = digests(*both(cpu(), X))
         monkeypatch.setattr(_moments, "STRIPES", 1)
@@ -488,6 +490,59 @@ class TestCpu:
             text=True,
         )
         assert ended.returncode == 0, ended.stderr
+
+
+class TestShortRows:
+    """Few columns, whose rows are multiplied as they are read, and centred after."""
+
+    pytestmark = pytest.mark.skipif("cpu" not in HOST_BACKENDS, reason="needs Numba")
+
+    @pytest.mark.parametrize("d", [4, 8, 13, 16, 32])
+    @pytest.mark.parametrize(("stored", "summing"), PAIRS)
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_of_rows_and_one_target(self, rng, d, stored, summing, weighted):
+        """Whatever their layout, they are what both are side by side."""
+        X, y, weights = draw(rng, (2, 1301, d), stored, summing, weighted, q=1)
+        ours = co_moments(cpu(), X, y, weights, summing)
+        assert_close(ours[0], exact_co_moments(X, y, weights)[0])
+        together = co_moments(cpu(), np.concatenate([X, y], axis=2), None, weights, summing)
+        assert digests(*ours) == digests(*together)
+        columns_first = np.ascontiguousarray(X.swapaxes(1, 2)).swapaxes(1, 2)
+        for odd in (columns_first, layouts(X)["reversed"]):
+            same = co_moments(cpu(), odd, layouts(y)["reversed"], weights, summing)
+            assert digests(*ours) == digests(*same)
+
+    @pytest.mark.parametrize("beside", ["X", "y"])
+    @pytest.mark.parametrize("shift", [0.0, 1.0, 1e3, 1e9, np.inf, np.nan])
+    def test_blocks_that_would_lose_digits_are_left_to_be_centred(self, rng, shift, beside):
+        """Those in which rows that the pivot is taken from lie apart from all others."""
+        from vecprod_gpu.backends import _short_rows
+
+        X, y, weights = rng.standard_normal((1, 500, 6)), rng.standard_normal((1, 500, 1)), np.empty((1, 0))
+        (X[0, :8, 5] if beside == "X" else y[0, :8, 0])[...] += shift
+        vectors, targets = _short_rows.vectors_of(6, 1, X.dtype)
+        memory = _short_rows.short_row_memory(500, 6, X.dtype, X.dtype, vectors)
+        head, matrix = poisoned(8, np.float64), poisoned((7, 7), np.float64)
+        keeps_digits = _short_rows.sum_short_rows(
+            (0,) * vectors, (0,) * targets, X, y, weights, 0, 0, 500, np.zeros(7), memory, head, matrix
+        )
+        assert keeps_digits == (shift < 1e3)
+        if keeps_digits:
+            upper = np.triu_indices(7)
+            assert_close(matrix[None][:, *upper], exact_co_moments(X, y)[0][:, *upper])
+        with np.errstate(invalid="ignore"):
+            ours, exact = co_moments(cpu(), X, y)[0], exact_co_moments(X, y)[0]
+        if np.isfinite(shift):
+            assert_close(ours, exact)
+
+    @pytest.mark.parametrize("row", [0, 300])
+    def test_a_way_that_is_not_taken_raises_nothing(self, rng, row):
+        """Only the overflow that there is, though differences from the pivot overflow in both directions."""
+        X = rng.standard_normal((1, 600, 6))
+        X[0, row, 1] = 1e300
+        with np.errstate(invalid="raise", over="ignore"):
+            ours, _, _ = co_moments(cpu(), X)
+        assert ours[0, 1, 1] == np.inf
 
 
 NARROW = """

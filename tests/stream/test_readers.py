@@ -1,6 +1,7 @@
 """Rows read in batches are those of the source, from any row on and however small the batches."""
 
 import json
+import mmap
 import os
 from dataclasses import fields
 from pathlib import Path
@@ -132,7 +133,7 @@ def test_a_mapped_file_is_not_copied(sources):
     observations = open_observations(sources["c.npy"], target=0, columns=[1, 3])
     batch = next(observations.batches(0, 1 << 20))
     for array in (batch.X, batch.y):
-        while not isinstance(array, np.memmap):
+        while not isinstance(array, mmap.mmap):
             assert array.base is not None
             array = array.base
 

@@ -31,6 +31,19 @@ def load(builder: Any, vector: ir.VectorType, base: Any, offset: Any = 0) -> Any
     return loaded
 
 
+def load_first(builder: Any, vector: ir.VectorType, base: Any, offset: Any, count: Any) -> Any:
+    """A vector whose first lanes, so many, lie at any address, and whose others are 0 and read no memory."""
+    number = ir.IntType(32)
+    lanes = ir.Constant(ir.VectorType(number, vector.count), list(range(vector.count)))
+    counts = splat(builder, lanes.type, builder.trunc(count, number))
+    mask = builder.icmp_signed("<", lanes, counts)
+    pointer = cgutils.pointer_add(builder, base, offset, vector.as_pointer())
+    kind = ir.FunctionType(vector, [pointer.type, number, mask.type, vector])
+    name = f"llvm.masked.load.v{vector.count}{vector.element.intrinsic_name}.p0"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, [pointer, number(1), mask, ir.Constant(vector, [0.0] * vector.count)])
+
+
 def store(builder: Any, value: Any, base: Any, offset: Any = 0) -> None:
     """A vector to any address."""
     builder.store(value, cgutils.pointer_add(builder, base, offset, value.type.as_pointer())).align = 1

@@ -26,13 +26,19 @@ BARE = {"_nrt": False, "error_model": "numpy"}  # without reference counts, and 
 ROW_BYTES = 1 << 12  # of a packed column: the eight that a tile takes fit a first-level cache
 BLOCK_BYTES = 1 << 15  # of a packed block of few columns, which may be longer
 LONGEST_BLOCK = 4096  # rows whose sums may have no more than float32's digits
+SHORT_ROWS = {4: 256, 8: 512}  # of a block of those, by the size of a sum
 PANEL = 64  # columns whose part of a block stays in the second-level cache while the others pass by
 STRIP = 128  # columns that meet a panel at once, where the threads share a matrix
 
 
-def rows_per_block(columns: int, itemsize: int) -> int:
-    """Rows whose sums stay in the summing dtype; the columns and the dtype alone decide it."""
-    rows = max(ROW_BYTES, BLOCK_BYTES // columns) // itemsize
+def rows_per_block(columns: int, dtype: np.dtype[Any], is_short: bool = False) -> int:
+    """Rows whose sums stay in the summing dtype; the columns and the dtype alone decide it.
+
+    Short rows are added up one after another, which loses more digits than sums in lanes do.
+    """
+    if is_short:
+        return SHORT_ROWS[dtype.itemsize]
+    rows = max(ROW_BYTES, BLOCK_BYTES // columns) // dtype.itemsize
     return min(rows, LONGEST_BLOCK) // VECTOR_BYTES * VECTOR_BYTES
 
 
@@ -105,7 +111,7 @@ def pack_block(
     """
     count = stop - start
     block_weights = weights[problem, start:stop]
-    weight, heaviest = _weigh(block_weights, count)
+    weight, heaviest = weigh(block_weights, count)
     if not is_centred:
         weight, heaviest = 0.0, -1
     head[0] = weight
@@ -129,7 +135,7 @@ def pack_block(
 
 
 @compiled(**BARE)
-def _weigh(weights: Any, count: int) -> Any:
+def weigh(weights: Any, count: int) -> Any:
     """The weight of a block, and its heaviest row."""
     total, heaviest = 0.0, 0
     for i in range(weights.shape[0]):

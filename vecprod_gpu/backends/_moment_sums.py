@@ -20,6 +20,7 @@ import numpy as np
 from ._float_status import clear_flags, raised_flags
 from ._moment_blocks import BARE, PANEL, STRIP, multiply, pack_block, whole_vectors
 from ._numba import cached, compiled
+from ._short_rows import sum_short_rows
 
 Array = np.ndarray[Any, Any]
 
@@ -31,13 +32,23 @@ def empty_states(count: int, rows: int, columns: int, first: int) -> tuple[Array
 
 @cache
 def for_dtypes(
-    function: Callable[..., int], stored: np.dtype[Any], summing: np.dtype[Any]
+    function: Callable[..., int],
+    stored: np.dtype[Any],
+    summing: np.dtype[Any],
+    vectors: int = 0,
+    targets: int = 0,
 ) -> Callable[..., int]:
-    """`sum_stripes` or one of its kind for a pair of dtypes, compiled once for all layouts of X and Y."""
+    """`sum_stripes` or one of its kind for a pair of dtypes, compiled once for all layouts of X and Y.
+
+    The last two are for rows that are short, see `vectors_of`.
+    """
     element, total = numba.from_dtype(stored), numba.from_dtype(summing)
 
     def array(kind: Any, rank: int) -> Any:
         return numba.types.Array(kind, rank, "C")
+
+    def sizes(count: int) -> Any:
+        return numba.types.UniTuple(numba.int64, count) if count else numba.types.Tuple(())
 
     source = numba.types.Array(element, 3, "A", readonly=True, aligned=False)
     states = numba.types.Tuple((array(numba.float64, 2), array(numba.float64, 3)))
@@ -46,6 +57,9 @@ def for_dtypes(
         "Y": source,
         "weights": numba.types.Array(total, 2, "C", readonly=True),
         "is_centred": numba.boolean,
+        "vectors": sizes(vectors),
+        "targets": sizes(targets),
+        "short_rows": numba.types.Tuple((array(element, 2), source, array(total, 1), array(total, 2))),
         "blocks": numba.types.Tuple((array(total, 2), array(total, 3), array(total, 3))),
         "tile": array(total, 2),
         "stack": states,
@@ -62,6 +76,8 @@ def for_dtypes(
 
 
 def sum_stripes(
+    vectors: Any,
+    targets: Any,
     X: Any,
     Y: Any,
     weights: Any,
@@ -72,6 +88,7 @@ def sum_stripes(
     stripe_rows: int,
     start: int,
     stop: int,
+    short_rows: Any,
     blocks: Any,
     tile: Any,
     stack: Any,
@@ -79,7 +96,8 @@ def sum_stripes(
 ) -> int:
     """Write the states of stripes ``start`` to ``stop``, counted over all problems; return the flags raised.
 
-    ``weights`` is ``(B, n)``, or ``(B, 0)`` where there are none; ``partials`` has a state for each stripe.
+    ``vectors`` and ``targets`` are tuples of the lengths that `vectors_of` tells; ``weights`` is ``(B, n)``,
+    or ``(B, 0)`` where there are none; ``partials`` has a state for each stripe.
     """
     clear_flags()
     n = X.shape[1]
@@ -87,6 +105,7 @@ def sum_stripes(
     rows = first if first else columns
     pivots, left, right = blocks
     heads, matrices = stack
+    flags = 0
     stripes = -(-n // stripe_rows)
     for unit in range(start, stop):
         problem = unit // stripes
@@ -95,31 +114,38 @@ def sum_stripes(
         count = 0
         for i in range(begin, end, block_rows):
             block_end = min(i + block_rows, end)
-            length = whole_vectors(block_end - i, tile.itemsize)
             level = _trailing_ones(count)
-            pack_block(
-                X,
-                Y,
-                weights,
-                is_centred,
-                problem,
-                i,
-                block_end,
-                0,
-                columns,
-                length,
-                origins[problem],
-                pivots[0],
-                left[0],
-                right[0],
-                heads[level],
-            )
-            multiply(left[0], 0, rows, right[0], first, columns, length, first == 0, tile, matrices[level])
+            origin, head, matrix = origins[problem], heads[level], matrices[level]
+            raised = raised_flags()
+            if not sum_short_rows(
+                vectors, targets, X, Y, weights, problem, i, block_end, origin, short_rows, head, matrix
+            ):
+                clear_flags()  # what a way not taken met is nobody's concern
+                flags |= raised
+                length = whole_vectors(block_end - i, tile.itemsize)
+                pack_block(
+                    X,
+                    Y,
+                    weights,
+                    is_centred,
+                    problem,
+                    i,
+                    block_end,
+                    0,
+                    columns,
+                    length,
+                    origin,
+                    pivots[0],
+                    left[0],
+                    right[0],
+                    head,
+                )
+                multiply(left[0], 0, rows, right[0], first, columns, length, first == 0, tile, matrix)
             for lower in range(level):
                 _merge(stack, level, lower)
             count += 1
         _copy(stack, _merge_levels(stack, count), partials, unit - start)
-    return raised_flags()
+    return flags | raised_flags()
 
 
 def pack_blocks(

@@ -26,6 +26,7 @@ from ._moment_sums import (
     sum_stripes,
 )
 from ._reference_moments import correlate
+from ._short_rows import short_row_memory, vectors_of
 from ._sums import STRIPES, blocks_per_stripe
 from ._threads import for_each_block
 from ._vectors import LANES
@@ -100,7 +101,9 @@ class _Sums:
         _, rows, width = out.shape
         columns = p + self.Y.shape[2]
         self.shape = rows, columns, columns - width
-        self.block_rows = min(n, rows_per_block(columns, out.itemsize))
+        self.vectors, self.targets = vectors_of(p, columns - p, out.dtype) if is_centred else (0, 0)
+        most = rows_per_block(columns, out.dtype, self.vectors > 0)
+        self.block_rows = min(n, most)
         self.blocks = -(-n // self.block_rows)
         self.flags: list[int] = []
         self.flags_of_scaling: list[int] = []
@@ -112,8 +115,13 @@ class _Sums:
         in_lanes = self.shape[2] == 0 and fits_lanes(self.X.shape[1], self.shape[1], self.out.itemsize)
         in_panels = matrix_size > WIDEST_MATRIX and (self.blocks > 1 or problems == 1)
         # Here rather than on the threads, each of which would compile it.
-        function = sum_lanes if in_lanes else pack_blocks if in_panels else sum_stripes
-        self.kernel = for_dtypes(function, self.X.dtype, self.out.dtype)
+        dtypes = self.X.dtype, self.out.dtype
+        if in_lanes:
+            self.kernel = for_dtypes(sum_lanes, *dtypes)
+        elif in_panels:
+            self.kernel = for_dtypes(pack_blocks, *dtypes)
+        else:
+            self.kernel = for_dtypes(sum_stripes, *dtypes, self.vectors, self.targets)
         if in_lanes:
             groups = -(-problems // LANES)
             least = LEAST_ELEMENTS // (self.X.shape[1] * self.shape[1] * LANES)
@@ -196,7 +204,10 @@ class _Sums:
     def _run_stripes(self, per_stripe: int, start: int, stop: int, states: tuple[Array, Array]) -> None:
         """Call `sum_stripes` with memory of its own."""
         rows, columns, first = self.shape
+        dtypes = self.X.dtype, self.out.dtype
         flags = self.kernel(
+            (0,) * self.vectors,
+            (0,) * self.targets,
             self.X,
             self.Y,
             self.weights,
@@ -207,6 +218,7 @@ class _Sums:
             self.block_rows * per_stripe,
             start,
             stop,
+            short_row_memory(self.block_rows, columns - self.targets, *dtypes, self.vectors),
             empty_blocks(1, rows, columns, self.block_rows, self.out.dtype, self.weights.size > 0),
             empty_tile(self.out.dtype),
             empty_states(per_stripe.bit_length(), *self.shape),

@@ -29,10 +29,13 @@ _lock = threading.Lock()
 _pool: _Pool | None = None
 _limit: int | None = None
 _shares = contextvars.ContextVar("vecprod_shares_processors", default=False)
+_is_one_of_many = contextvars.ContextVar("vecprod_is_one_of_many", default=False)
 
 
 def thread_count() -> int:
     """Threads that a call may use."""
+    if _is_one_of_many.get():
+        return 1
     if _limit is not None:
         return _limit
     return 1 if _shares.get() else most_threads()
@@ -50,6 +53,16 @@ def sharing_processors() -> Iterator[None]:
         yield
     finally:
         _shares.reset(token)
+
+
+@contextmanager
+def as_one_of_many() -> Iterator[None]:
+    """One thread a call, where calls run side by side on all of them."""
+    token = _is_one_of_many.set(True)
+    try:
+        yield
+    finally:
+        _is_one_of_many.reset(token)
 
 
 def limit_threads(count: int) -> None:

@@ -11,7 +11,7 @@ from .._arrays import stored_dtype
 from .._callers import frames_to_caller
 from .._costs import Work
 from ._streaming.rows import Layout, Rows
-from ._streaming.streamed import Streamed
+from ._streaming.streamed import Streamed, side_by_side
 
 Host = np.ndarray[Any, Any]
 
@@ -177,6 +177,7 @@ class CoMoments(Streamed):
     _format = "vecprod-co-moments"
     _summary_type = MomentSums
     _summarise = staticmethod(MomentSums.of)
+    _summaries = staticmethod(side_by_side)
 
     @property
     def xx(self) -> Host:

@@ -23,7 +23,7 @@ import numpy as np
 
 from .. import _dispatch
 from ..linreg._streaming.rows import Rows
-from ..linreg._streaming.streamed import Summarise, in_turn, summaries
+from ..linreg._streaming.streamed import Summarise, in_turn, side_by_side, summaries
 from ..linreg.moments import MomentSums, NativeMoments
 
 Host = np.ndarray[Any, Any]
@@ -119,8 +119,10 @@ def sharing_gpus(devices: Sequence[int] | None = None) -> Iterator[None]:
         def overlapped(summarise: Summarise, segments: Iterator[Rows]) -> Segments:
             first = next(segments, None)
             ahead = segments if first is None else chain([first], segments)
-            if first is None or summarise != MomentSums.of or _backend_of(first) != "cupy":
+            if first is None or summarise != MomentSums.of:
                 return in_turn(summarise, ahead)
+            if _backend_of(first) != "cupy":
+                return side_by_side(summarise, ahead)
             return _moments(lanes, first, ahead)
 
         token = summaries.set(overlapped)
@@ -144,6 +146,7 @@ def _moments(lanes: Lanes, like: Rows, segments: Iterable[Rows]) -> Segments:
 
     with closing(lanes.overlapped(tasks(), compute)) as results:
         for segment, parts in results:
+            segment.release()
             yield segment, MomentSums.of_parts(*(np.array(part) for part in parts))
 
 

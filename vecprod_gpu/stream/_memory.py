@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import ArgumentError
 
-MOST_BATCH_BYTES = 1 << 26  # several segments of rows; larger ones make nothing faster
+MOST_BATCH_BYTES = 1 << 27  # some segments of rows for each thread; larger ones make nothing faster
 LEAST_BATCH_BYTES = 1 << 20  # below it, calls and not bytes would set the pace
 
 _UNITS = {"": 1, "B": 1} | {

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -69,14 +69,17 @@ class NpyReader(ArrayReader):
         self._stream = path.open("rb")
         with named(file, ".npy"):
             shape, fortran_order, dtype = read_header(self._stream)
-            order = "F" if fortran_order else "C"
+            order: Literal["C", "F"] = "F" if fortran_order else "C"
             offset = self._stream.tell()
             if dtype.hasobject:
                 raise ValueError("it holds Python objects")
+            self._mapped: mmap.mmap | None = None
+            values: Host = np.empty(shape if not size(shape) else 0, dtype)
             if size(shape):
-                values: Host = np.memmap(self._stream, dtype, "r", offset, shape, order)  # type: ignore[call-overload]
-            else:
-                values = np.empty(shape, dtype)
+                # No numpy.memmap, whose pages sums give back part by part: here the cursor does.
+                length = offset + size(shape) * dtype.itemsize
+                self._mapped = mmap.mmap(self._stream.fileno(), length, access=mmap.ACCESS_READ)
+                values = np.ndarray(shape, dtype, self._mapped, offset, order=order)
         super().__init__(file, values)
         self.paths = (path,)
         self._end = offset + values.nbytes
@@ -110,7 +113,7 @@ class NpyReader(ArrayReader):
 
     def _advise(self, advice: str, start: int, stop: int, before: int = 0) -> None:
         """Tell the system what is to become of the pages of some rows; of all, in Fortran's order."""
-        mapped = getattr(self._values, "_mmap", None)
+        mapped = self._mapped
         if mapped is None or not hasattr(mmap, advice):
             return
         if not self._values.flags.c_contiguous:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from contextvars import ContextVar
 from functools import reduce
+from itertools import islice
 from os import PathLike
 from typing import Any, ClassVar, TypeVar
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from ..._arrays import Array, Kind
 from ..._libraries import takes_any_library
+from ...backends._threads import as_one_of_many, for_each_block, thread_count
 from ...errors import ArgumentError, ShapeError
 from . import archive
 from .rows import Host, Layout, Rows, gather, join
@@ -25,20 +27,48 @@ SEGMENT_BYTES = 1 << 25  # of a host problem's rows in float64: milliseconds, be
 DEVICE_SEGMENT_BYTES = 1 << 29  # a GPU reads it in less than a millisecond
 
 
+ROUNDS = 4  # of segments for each thread, before their summaries are merged
+
 Summarise = Callable[[Rows], Any]
 
 
 def in_turn(summarise: Summarise, segments: Iterable[Rows]) -> Generator[tuple[Rows, Any], None, None]:
-    """Each segment with its summary, one after another."""
+    """Each segment with its summary, one after another; of memory maps they then leave the memory."""
     for segment in segments:
         with np.errstate(over="ignore", invalid="ignore"):  # told where the summary is checked
             summary = summarise(segment)
+        segment.release()
         yield segment, summary
 
 
+def side_by_side(summarise: Summarise, segments: Iterable[Rows]) -> Generator[tuple[Rows, Any], None, None]:
+    """As `in_turn`, of host rows as many at a time as there are threads.
+
+    A thread with a segment for itself waits for no other, as those do that share one.
+    """
+    segments = iter(segments)
+    while group := list(islice(segments, ROUNDS * thread_count())):
+        if 1 < thread_count() <= len(group) and group[0].kind == "numpy":
+            yield from zip(group, _at_once(summarise, group), strict=True)
+        else:
+            yield from in_turn(summarise, group)
+
+
+def _at_once(summarise: Summarise, segments: list[Rows]) -> list[Any]:
+    """The summaries of segments, each made by one thread."""
+    found: dict[int, list[Any]] = {}
+
+    def task(start: int, stop: int) -> None:
+        with as_one_of_many():
+            found[start] = [summary for _, summary in in_turn(summarise, segments[start:stop])]
+
+    for_each_block(task, len(segments), 1)
+    return [summary for start in sorted(found) for summary in found[start]]
+
+
 Summaries = Callable[[Summarise, Iterator[Rows]], Generator[tuple[Rows, Any], None, None]]
-summaries: ContextVar[Summaries] = ContextVar("vecprod_gpu.summaries", default=in_turn)
-"""How segments of one length are summarised; another way may work on several at once, in their order."""
+summaries: ContextVar[Summaries | None] = ContextVar("vecprod_gpu.summaries", default=None)
+"""Another way to summarise segments of one length, in their order."""
 
 Self = TypeVar("Self", bound="Streamed")
 
@@ -322,6 +352,8 @@ class Streamed:
         name = type(self).__name__
         return f"{name}()" if self._layout is None else f"{name}({self.n_samples} rows of {self._layout})"
 
+    _summaries = staticmethod(in_turn)
+
     @staticmethod
     def _summarise(rows: Rows) -> Any:
         """Read the rows, once."""
@@ -374,10 +406,9 @@ class Streamed:
     def _push(self, tree: Tree, rows: Rows, length: int, first_row: int) -> None:
         """Push the summaries of rows that are whole segments of that length."""
         segments = (rows.part(start, start + length) for start in range(0, rows.n, length))
-        with closing(summaries.get()(self._summarise, segments)) as summarised:
+        with closing((summaries.get() or self._summaries)(self._summarise, segments)) as summarised:
             for segment, summary in summarised:
                 tree.push(_checked(summary, segment, first_row))
-                segment.release()
                 first_row += length
 
     def _summary_of_last(self, waiting: list[Rows], n_samples: int) -> Any:
