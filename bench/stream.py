@@ -46,8 +46,10 @@ from vecprod_gpu import stream
 folder, memory, checkpoint = sys.argv[1:]
 from vecprod_gpu import linreg_fit
 import numpy as np
-rows = np.random.default_rng(0).normal(size=(1 << 20, 2))
+columns = np.load(f"{folder}/X.npy", mmap_mode="r").shape[1]
+rows = np.random.default_rng(0).normal(size=((1 << 23) // columns, columns))
 linreg_fit(rows, rows[:, 0] + 1)  # loads the kernels
+del rows
 start = time.perf_counter()
 stream.linreg_fit(
     f"{folder}/X.npy", target=f"{folder}/y.npy", memory=int(memory), checkpoint=checkpoint or None, every=1.0

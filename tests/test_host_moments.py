@@ -497,7 +497,7 @@ class TestShortRows:
 
     pytestmark = pytest.mark.skipif("cpu" not in HOST_BACKENDS, reason="needs Numba")
 
-    @pytest.mark.parametrize("d", [4, 8, 13, 16, 32])
+    @pytest.mark.parametrize("d", [5, 8, 13, 24, 32])
     @pytest.mark.parametrize(("stored", "summing"), PAIRS)
     @pytest.mark.parametrize("weighted", [False, True])
     def test_of_rows_and_one_target(self, rng, d, stored, summing, weighted):

@@ -10,8 +10,8 @@ Where a mean lies far from its pivot, beside the spread, that loses digits: such
 be centred on its means before it is multiplied.  Chan, Golub and LeVeque (The American Statistician, 1983)
 compare the two ways.
 
-Measured on a core of a Cascade Lake server, float64 and one target, GB/s of X for d = 8, 16 and 32: packed,
-centred and multiplied in tiles 4.1, 3.9 and 2.8; this way 8.5, 7.3 and 4.9, where reading alone is at 10.5.
+Measured on 2 cores of a Cascade Lake server, float64 and one target, GB/s of X for d = 4, 8, 16, 24 and 32:
+packed, centred and multiplied in tiles 7.8, 8.1, 7.7, 6.3 and 6.5; this way 7.3, 11.5, 9.3, 6.7 and 4.8.
 """
 
 from typing import Any
@@ -25,8 +25,8 @@ from ._vectors import VECTOR_BYTES
 
 Array = np.ndarray[Any, Any]
 
-FEWEST_COLUMNS = 5  # of Z; fewer leave most of a vector idle, and are packed in no time
-MOST_COLUMNS, MOST_VECTORS = 33, 4  # of a row; more sums would be too far from the registers
+FEWEST_COLUMNS = 6  # of Z; fewer leave most of a vector idle, and are packed in no time
+MOST_SUMS = 48  # vectors of products; with more, most of the time they are loaded and stored
 PIVOT_ROWS = 8  # whose mean is the pivot
 LARGEST_LOSS = 4.0  # of the products' diagonal to that of the co-moments: two bits
 
@@ -34,7 +34,8 @@ LARGEST_LOSS = 4.0  # of the products' diagonal to that of the co-moments: two b
 def vectors_of(p: int, q: int, dtype: np.dtype[Any]) -> tuple[int, int]:
     """Vectors that a row of Z takes, and targets beside it; 0 vectors where rows are not short."""
     lanes = VECTOR_BYTES // dtype.itemsize
-    if not FEWEST_COLUMNS <= p + q <= min(MOST_COLUMNS, MOST_VECTORS * lanes + 1):
+    most = max(vectors for vectors in range(lanes) if lanes * vectors * (vectors + 1) // 2 <= MOST_SUMS)
+    if not FEWEST_COLUMNS <= p + q <= most * lanes + 1:
         return 0, 0
     targets = 1 if q == 1 else 0
     return -(-(p + q - targets) // lanes), targets
