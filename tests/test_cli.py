@@ -190,7 +190,8 @@ def test_demo_draws_its_pictures_and_agrees_with_numpy(tmp_path, monkeypatch):
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"COLUMNS": "140"},
+        # Matplotlib's own cache may name fonts that are gone, of which it complains.
+        env=os.environ | {"COLUMNS": "140", "MPLCONFIGDIR": str(tmp_path / "matplotlib")},
     )
     assert finished.returncode == 0, finished.stderr
     assert finished.stderr == ""  # the progress bar is for terminals

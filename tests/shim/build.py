@@ -17,7 +17,7 @@ FLAGS = (
     "-fno-gnu-unique",  # else the libraries would share what their templates keep
 )
 SANITIZERS = (
-    *("-g", "-O0", "-fsanitize=address,undefined"),
+    *("-g1", "-O0", "-fsanitize=address,undefined"),
     *("-fno-sanitize-recover=all", "-fno-omit-frame-pointer"),
 )
 _KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(')

@@ -6,7 +6,10 @@ the opposite order, so that a kernel that lacks a barrier goes wrong on every ru
 As there, threads that end while others wait at a barrier are an error: a GPU may hang.
 """
 
+import ctypes
+import os
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 from numba.cuda.simulator import kernel
@@ -49,10 +52,15 @@ class Block(kernel.BlockManager):
 
     def run(self, grid_point, *arguments):
         """Run all threads to their ends, or until one of them fails."""
-        left = [
+        threads = [
             Thread(lambda: self._f(*arguments), self, grid_point, point, self._debug)
             for point in np.ndindex(*self._block_dim)
         ]
+        with _on_this_core():
+            self._run_in_turns(threads)
+
+    @staticmethod
+    def _run_in_turns(left):
         while left:
             for thread in left:
                 thread.go_on()
@@ -71,6 +79,20 @@ def _abort(threads):
         thread.abort = True
         if thread.ident is not None and not thread.has_ended:
             thread.go_on()
+
+
+@contextmanager
+def _on_this_core():
+    """Keep threads that start meanwhile where this one is: the next would wait for a core that is busy."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {ctypes.CDLL(None).sched_getcpu()})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def install():
