@@ -36,6 +36,8 @@ def common_kind(**arguments: object) -> Kind:
     DTypeError
         If one is another library's device array whose dtype is not NumPy's, as a tensor of torch.
     """
+    if all(value is None or type(value) is np.ndarray for value in arguments.values()):
+        return "numpy"
     kinds = {name: kind_of(value) for name, value in arguments.items() if value is not None}
     for name, kind in kinds.items():
         value = arguments[name]

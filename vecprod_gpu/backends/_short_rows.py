@@ -75,16 +75,14 @@ def sum_short_rows(
     if len(vectors) == 0:
         return False
     copied, frozen_copy, pivots, sums = memory
-    count = stop - start
     rows, y = X[problem, start:stop], Y[problem, start:stop]
-    p, q = X.shape[2], Y.shape[2]
-    if q > len(targets) or X.strides[2] != X.itemsize:
+    if Y.shape[2] > len(targets) or X.strides[2] != X.itemsize:
         _copy_rows(rows, copied, 0)
-        if q > len(targets):
-            _copy_rows(y, copied, p)
-        rows = frozen_copy[0, :count]
+        if Y.shape[2] > len(targets):
+            _copy_rows(y, copied, X.shape[2])
+        rows = frozen_copy[0, : stop - start]
     block_weights = weights[problem, start:stop]
-    weight, heaviest = weigh(block_weights, count)
+    weight, heaviest = weigh(block_weights, stop - start)
     width = sums.shape[1]
     _find_pivots(rows, block_weights, heaviest, pivots)
     if len(targets):
@@ -94,22 +92,10 @@ def sum_short_rows(
     if weight == 0:
         weight = 1.0  # the sums are 0 as well
     rank = rows.shape[1]
-    if not _centre(sums, rank, weight, matrix):
-        return False
-    means = sums[width + 4]
-    for j in range(rank):
-        head[1 + j] = (float(pivots[j]) - origin[j]) + float(means[j])
-    if len(targets):
-        total, square = sums[width + 3, 0], sums[width + 2, 0]
-        if not np.isfinite(square):
-            return False
-        mean = sums.dtype.type(total / weight)
-        for i in range(rank):
-            matrix[i, rank] = sums[width + 1, i] - sums[width, i] * mean
-        matrix[rank, rank] = square - total * mean
-        head[1 + rank] = (float(pivots[width]) - origin[rank]) + float(mean)
-        return bool(square <= LARGEST_LOSS * matrix[rank, rank])
-    return True
+    keeps_digits = _centre(sums, rank, weight, pivots, origin, head, matrix)
+    if keeps_digits and len(targets):
+        keeps_digits = _centre_target(sums, rank, weight, pivots, origin, head, matrix)
+    return keeps_digits
 
 
 @compiled(**BARE)
@@ -136,7 +122,7 @@ def _find_pivots(rows: Any, weights: Any, heaviest: int, pivots: Any) -> None:
 
 
 @compiled(**BARE)
-def _centre(sums: Any, rank: int, weight: float, matrix: Any) -> bool:
+def _centre(sums: Any, rank: int, weight: float, pivots: Any, origin: Any, head: Any, matrix: Any) -> bool:
     """``matrix = products - totals ⊗ means``, from the diagonal on; whether that keeps the digits."""
     width = sums.shape[1]
     totals, means = sums[width], sums[width + 4]
@@ -145,9 +131,27 @@ def _centre(sums: Any, rank: int, weight: float, matrix: Any) -> bool:
             return False
     for j in range(rank):
         means[j] = totals[j] / weight
+        head[1 + j] = (float(pivots[j]) - origin[j]) + float(means[j])
     for i in range(rank):
         for j in range(i, rank):
             matrix[i, j] = sums[i, j] - totals[i] * means[j]
         if sums[i, i] > LARGEST_LOSS * matrix[i, i]:
             return False
     return True
+
+
+@compiled(**BARE)
+def _centre_target(
+    sums: Any, rank: int, weight: float, pivots: Any, origin: Any, head: Any, matrix: Any
+) -> bool:
+    """The same of the last column, a target whose pivot stands behind those of all vectors."""
+    width = sums.shape[1]
+    totals, crossed, square, total = sums[width], sums[width + 1], sums[width + 2, 0], sums[width + 3, 0]
+    if not np.isfinite(square):
+        return False
+    mean = sums.dtype.type(total / weight)
+    head[1 + rank] = (float(pivots[width]) - origin[rank]) + float(mean)
+    for i in range(rank):
+        matrix[i, rank] = crossed[i] - totals[i] * mean
+    matrix[rank, rank] = square - total * mean
+    return bool(square <= LARGEST_LOSS * matrix[rank, rank])

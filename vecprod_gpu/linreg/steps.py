@@ -185,8 +185,11 @@ def _step(
 def _run(problem: Problem, w: Array, out: Array | None, *, loss: Array | None = None, **how: Any) -> Array:
     """One pass into `out`, or into new memory in the caller's shape."""
     shapes, backend = problem.shapes, problem.backend
-    if out is not None:
-        _checks.output(out, problem.kind, shapes.w, problem.dtype)
+    if out is None:
+        native = problem.empty(shapes.native_w)
+        problem.run(w, out=native, loss=loss, **how)
+        return problem.to_caller(native, shapes.w)
+    _checks.output(out, problem.kind, shapes.w, problem.dtype)
     buffered = problem.kind == "numpy"  # the kernels of the host write to aligned memory only
     destination = Destination(
         problem.choice, problem.kind, shapes.w, problem.sums, out, packed=True, buffered=buffered
@@ -195,4 +198,4 @@ def _run(problem: Problem, w: Array, out: Array | None, *, loss: Array | None = 
     rows = (problem.X, problem.y, problem.sample_weight)
     destination.avoid(*(array for array in rows if array is not None))
     problem.run(w, out=backend.reshape(destination.native, shapes.native_w), loss=loss, **how)
-    return problem.to_caller(destination.native, shapes.w) if out is None else destination.result()
+    return destination.result()
