@@ -73,7 +73,7 @@ from vecprod_gpu import cli
 
 data, folder = sys.argv[1:]
 for job, inputs in [("cov", [data]), ("corr", [data]), ("outer", [data, data])]:
-    assert cli.main([job, *inputs, "-o", f"{folder}/{job}.npy", "--backend", "cpu"]) == 0
+    assert cli.main([job, *inputs, "-o", f"{folder}/{job}.npy", "--backend", "cpu", "--force"]) == 0
 """
 
 
@@ -81,10 +81,11 @@ def test_jobs_on_files_find_what_was_compiled(tmp_path):
     run_in(tmp_path, "-m", "vecprod_gpu", "precompile", "covariance", "outer", "--dtype", "float64")
     compiled = kernels(tmp_path)
     data = tmp_path / "data.npy"
-    np.save(data, np.random.default_rng(0).standard_normal((5000, 6)))
-    run_in(tmp_path, "-c", JOBS, data, tmp_path)
-    assert {path.stem for path in tmp_path.glob("*.npy")} == {"data", "cov", "corr", "outer"}
-    assert kernels(tmp_path) == compiled
+    for columns in (6, 12):
+        np.save(data, np.random.default_rng(0).standard_normal((5000, columns)))
+        run_in(tmp_path, "-c", JOBS, data, tmp_path)
+        assert {path.stem for path in tmp_path.glob("*.npy")} == {"data", "cov", "corr", "outer"}
+        assert kernels(tmp_path) == compiled
 
 
 # --- The command, whose operations are stood in for ------------------------------------------------

@@ -36,6 +36,12 @@ STREAMED_VECTORS = 1 << 20
 SEVERAL_BLOCKS = 1 << 15
 """Rows of four columns that are summed in several blocks, on several threads."""
 
+SHORT_ROWS = (6, 10, 14, 17, 25, 33)
+"""Columns of rows that take as many vectors as sums on the host are compiled for."""
+
+FEW_BLOCKS = 200
+"""Rows of so few columns that are summed in blocks, not in lanes."""
+
 WIDE = 300
 """Columns whose Gram matrix is too large for each thread to have its own."""
 
@@ -220,6 +226,8 @@ def _fit(dtype: DType) -> None:
             for has_intercept in (True, False):
                 vp.linreg_fit(X, y, solver=solver, fit_intercept=has_intercept, **how)
             vp.linreg_fit(X, y, solver=solver, sample_weight=np.ones(rows, dtype), **how)
+    for columns in SHORT_ROWS:
+        vp.linreg_fit(_numbers((FEW_BLOCKS, columns), dtype), _numbers(FEW_BLOCKS, dtype), solver="cholesky")
     problems, targets = _numbers((6, 40, 4), dtype), _numbers((6, 40), dtype)
     vp.linreg_fit(problems, targets)
     vp.linreg_fit(problems[0], targets[0], l1=np.array([0.1, 0.2]))
@@ -263,8 +271,9 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def _tables(dtype: DType) -> Iterator[Array]:
-    """Tables that are summed in lanes, by each thread, in several blocks, and by all threads together."""
-    for rows, columns in ((8, 4), (40, 20), (SEVERAL_BLOCKS, 4), (8, WIDE)):
+    """Tables that are summed in lanes, by each thread, in several blocks, by all threads, and row by row."""
+    by_row = ((FEW_BLOCKS, columns) for columns in SHORT_ROWS)
+    for rows, columns in ((8, 4), (40, 20), (SEVERAL_BLOCKS, 4), (8, WIDE), *by_row):
         yield _numbers((rows, columns), dtype)
 
 
