@@ -102,8 +102,7 @@ class _Sums:
         columns = p + self.Y.shape[2]
         self.shape = rows, columns, columns - width
         self.vectors, self.targets = vectors_of(p, columns - p, out.dtype) if is_centred else (0, 0)
-        most = rows_per_block(columns, out.dtype, self.vectors > 0)
-        self.block_rows = min(n, most)
+        self.block_rows = min(n, rows_per_block(columns, out.dtype, self.vectors > 0))
         self.blocks = -(-n // self.block_rows)
         self.flags: list[int] = []
         self.flags_of_scaling: list[int] = []
@@ -115,13 +114,9 @@ class _Sums:
         in_lanes = self.shape[2] == 0 and fits_lanes(self.X.shape[1], self.shape[1], self.out.itemsize)
         in_panels = matrix_size > WIDEST_MATRIX and (self.blocks > 1 or problems == 1)
         # Here rather than on the threads, each of which would compile it.
-        dtypes = self.X.dtype, self.out.dtype
-        if in_lanes:
-            self.kernel = for_dtypes(sum_lanes, *dtypes)
-        elif in_panels:
-            self.kernel = for_dtypes(pack_blocks, *dtypes)
-        else:
-            self.kernel = for_dtypes(sum_stripes, *dtypes, self.vectors, self.targets)
+        function = sum_lanes if in_lanes else pack_blocks if in_panels else sum_stripes
+        sizes = (self.vectors, self.targets) if function is sum_stripes else ()
+        self.kernel = for_dtypes(function, self.X.dtype, self.out.dtype, *sizes)
         if in_lanes:
             groups = -(-problems // LANES)
             least = LEAST_ELEMENTS // (self.X.shape[1] * self.shape[1] * LANES)

@@ -74,8 +74,9 @@ class NpyReader(ArrayReader):
             if dtype.hasobject:
                 raise ValueError("it holds Python objects")
             self._mapped: mmap.mmap | None = None
-            values: Host = np.empty(shape if not size(shape) else 0, dtype)
-            if size(shape):
+            if not size(shape):
+                values: Host = np.empty(shape, dtype)
+            else:
                 # No numpy.memmap, whose pages sums give back part by part: here the cursor does.
                 length = offset + size(shape) * dtype.itemsize
                 self._mapped = mmap.mmap(self._stream.fileno(), length, access=mmap.ACCESS_READ)
@@ -93,8 +94,7 @@ class NpyReader(ArrayReader):
     def release(self, start: int, stop: int) -> None:
         """Let the system take back the pages of the rows from start to stop.
 
-        Sums of rows that are mapped do so as well, but leave the pages around their first row: a page
-        fault maps those before it too.
+        Those before the first row too: a page fault maps pages on both sides.
         """
         self._advise("MADV_DONTNEED", start, stop, before=_FAULT_AROUND_BYTES)
 

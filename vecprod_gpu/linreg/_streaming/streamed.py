@@ -25,8 +25,6 @@ from .tree import Part, Tree
 
 SEGMENT_BYTES = 1 << 25  # of a host problem's rows in float64: milliseconds, beside which a call is free
 DEVICE_SEGMENT_BYTES = 1 << 29  # a GPU reads it in less than a millisecond
-
-
 ROUNDS = 4  # of segments for each thread, before their summaries are merged
 
 Summarise = Callable[[Rows], Any]
