@@ -14,7 +14,9 @@ from vecprod_gpu.accel._loading import loading
 ROOT = Path(__file__).parents[2]
 
 ANY_SIZE = {
-    _products: {"LEAST_VECTORS": 0, "LEAST_OUTER_BYTES": 0, "LEAST_EINSUM_ELEMENTS": 0, "SURELY_SMALL": 0},
+    _products: dict.fromkeys(
+        ("LEAST_VECTORS", "LEAST_OUTER_BYTES", "LEAST_EINSUM_ELEMENTS", "SHORT", "SURELY_SMALL"), 0
+    ),
     _covariances: {"LEAST_ELEMENTS": 0, "MOST_VARIABLES": 1e9},
     _estimators: {"LEAST_ELEMENTS": 0},
 }

@@ -27,6 +27,7 @@ LEAST_EINSUM_ELEMENTS = least(1 << 19)  # of a result
 CROSS_CALL, CROSS_VECTOR, PRODUCT = 40e-6, 50e-9, 2e-9
 
 SURELY_SMALL = least(1 << 16)  # elements of an outer product
+SHORT = least(256)  # elements of an input to it; Python keeps its ints up to here, and makes all others anew
 A_FEW = least(48)  # elements of an input to a cross product
 
 SEQUENCES = (list, tuple)
@@ -124,11 +125,10 @@ def ask_outer(original: Any) -> Any:
 
     def relevant(a: Any, b: Any, out: Any = None) -> tuple[Any, ...]:
         if (
-            type(a) is ndarray
-            and type(b) is ndarray
+            type(a) is type(b) is ndarray
             and out is None
-            and a.size * b.size < SURELY_SMALL
             and not watch.on
+            and (a.size < SHORT > b.size or a.size * b.size < SURELY_SMALL)
         ):
             return ()
         return ask_at_length(a, b, out)
