@@ -13,7 +13,7 @@ Cascade Lake server, where four rows reached 0.62 at d = 16, 0.63 at 64, 0.58 at
 asked for between the columns of the gradient, in pieces, 0.41 to 0.48: LLVM then leaves that loop scalar.
 """
 
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 from typing import Any
 
@@ -43,6 +43,7 @@ SHORT_ROW, LONGEST_ROW = (
 FAR_AHEAD, NEAR_AHEAD = 4096, 1024
 TILE_BYTES = 1 << 14  # of rows that several models read one after another
 MOST_GROUPED = 256  # bytes of a row, up to which rows are summed in groups
+MOST_CUTS = 1024  # of numbers of rows and columns, that are remembered
 SERIAL_ELEMENTS = 1 << 16  # of X, for each model; below this a second thread costs more than it brings
 
 # Never read; they only have the type of weights, which are read-only like all inputs.
@@ -59,10 +60,10 @@ def blocks_per_stripe(blocks: int) -> int:
     return 1 << max(0, -(-blocks // STRIPES) - 1).bit_length()
 
 
-def partial_sums(
+def _partial_sums(
     X: Array, y: Array, w: Array, weights: Array | None, x_offset: Array | None
 ) -> tuple[Array, int]:
-    """Sums over the rows of each stripe, in float64, and the floating-point flags raised.
+    """Sums over the rows of each stripe, on threads, in float64, and the floating-point flags raised.
 
     Parameters
     ----------
@@ -81,14 +82,13 @@ def partial_sums(
     flags : int
         See `_float_status`.
     """
+    problems, n, d = X.shape
     k = w.shape[2]
-    block_rows, stripe_rows, partials = _cut(X, k)
+    block_rows, stripe_rows = _cut(n, d)
+    partials = np.empty((problems, -(-n // stripe_rows), k * d + k + 1))
     units = partials.shape[0] * partials.shape[1]
     is_weighted = weights is not None
     weights = weights if is_weighted else _NO_WEIGHTS[w.dtype.char]
-    if is_small(X, k):
-        flags = _stripes(X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, 0, units, partials)
-        return partials, flags
     raised: list[int] = []
 
     def task(start: int, stop: int) -> None:
@@ -100,6 +100,29 @@ def partial_sums(
     unit_elements = X.size * k // max(1, units)
     for_each_block(task, units, max(1, units // STRIPES, TASK_ELEMENTS // max(1, unit_elements)))
     return partials, reduce(or_, raised)
+
+
+def one_pass(
+    X: Array,
+    y: Array,
+    w: Array,
+    weights: Array | None,
+    x_offset: Array | None,
+    l1: float,
+    l2: float,
+    learning_rate: float,
+    is_step: bool,
+    out: Array,
+    loss: Array,
+) -> int:
+    """The contract's `linreg_pass`, in one call where that is small; the floating-point flags raised."""
+    if not is_small(X, w.shape[2]):
+        partials, flags = _partial_sums(X, y, w, weights, x_offset)
+        return flags | _finish(partials, w, l1, l2, learning_rate, is_step, out, loss)
+    is_weighted = weights is not None
+    weights = weights if is_weighted else _NO_WEIGHTS[w.dtype.char]
+    cut = _cut(X.shape[1], X.shape[2])
+    return _pass(X, y, w, weights, is_weighted, x_offset, *cut, l1, l2, learning_rate, is_step, out, loss)
 
 
 def small_steps(
@@ -117,7 +140,7 @@ def small_steps(
     """All steps in one call, where a call takes longer than a step; the contract's `linreg_steps`."""
     is_weighted = weights is not None
     weights = weights if is_weighted else _NO_WEIGHTS[w.dtype.char]
-    inputs = X, y, w, weights, is_weighted, x_offset, *_cut(X, w.shape[2])
+    inputs = X, y, w, weights, is_weighted, x_offset, *_cut(X.shape[1], X.shape[2])
     return _steps(*inputs, l1, l2, learning_rate, frozen(points), points, losses)
 
 
@@ -126,13 +149,11 @@ def is_small(X: Array, models: int) -> bool:
     return X.size * models <= SERIAL_ELEMENTS
 
 
-def _cut(X: Array, models: int) -> tuple[int, int, Array]:
-    """Rows of a block and of a stripe, and memory for the sums of the stripes."""
-    problems, n, d = X.shape
-    block_rows = rows_per_block(d)
-    stripe_rows = block_rows * blocks_per_stripe(-(-n // block_rows))
-    partials = np.empty((problems, -(-n // stripe_rows), models * d + models + 1))
-    return block_rows, stripe_rows, partials
+@lru_cache(MOST_CUTS)
+def _cut(rows: int, columns: int) -> tuple[int, int]:
+    """Rows of a block and of a stripe."""
+    block_rows = rows_per_block(columns)
+    return block_rows, block_rows * blocks_per_stripe(-(-rows // block_rows))
 
 
 @compiled(fastmath=SUMS)
@@ -372,7 +393,7 @@ def _store(gradient: Any, squares: Any, weight: float, stack: Any) -> None:
 
 
 @compiled(error_model="numpy")  # weights that add up to 0 give NaN, as in NumPy
-def finish(
+def _finish(
     partials: Any, w: Any, l1: float, l2: float, learning_rate: float, is_step: bool, out: Any, loss: Any
 ) -> int:
     """Fold the stripes of each problem by the same tree; write gradient or step, and the objective at w.
@@ -409,7 +430,35 @@ def finish(
     return raised_flags()
 
 
-@compiled(error_model="numpy")
+@compiled()
+def _pass(
+    X: Any,
+    y: Any,
+    w: Any,
+    weights: Any,
+    is_weighted: bool,
+    x_offset: Any,
+    block_rows: int,
+    stripe_rows: int,
+    l1: float,
+    l2: float,
+    learning_rate: float,
+    is_step: bool,
+    out: Any,
+    loss: Any,
+) -> int:
+    """One pass by this thread alone; the flags raised."""
+    problems, n, d = X.shape
+    k = w.shape[2]
+    stripes = -(-n // stripe_rows)
+    partials = np.empty((problems, stripes, k * d + k + 1))
+    data = X, y, w, weights, is_weighted, x_offset
+    start: Any = np.intp(0)  # a bare 0 would be a type of its own, and compiled for
+    flags = _stripes(*data, block_rows, stripe_rows, start, problems * stripes, partials)
+    return flags | _finish(partials, w, l1, l2, learning_rate, is_step, out, loss)
+
+
+@compiled()
 def _steps(
     X: Any,
     y: Any,
@@ -419,7 +468,6 @@ def _steps(
     x_offset: Any,
     block_rows: int,
     stripe_rows: int,
-    partials: Any,
     l1: float,
     l2: float,
     learning_rate: float,
@@ -429,13 +477,10 @@ def _steps(
 ) -> int:
     """Steps from w through the points, which are seen by what reads them as inputs; the flags raised."""
     flags = 0
-    units = partials.shape[0] * partials.shape[1]
     for t in range(losses.shape[0]):
         at = w if t == 0 else seen[t - 1]
-        flags |= _stripes(
-            X, y, at, weights, is_weighted, x_offset, block_rows, stripe_rows, 0, units, partials
-        )
-        flags |= finish(partials, at, l1, l2, learning_rate, True, points[t], losses[t])
+        data = X, y, at, weights, is_weighted, x_offset
+        flags |= _pass(*data, block_rows, stripe_rows, l1, l2, learning_rate, True, points[t], losses[t])
     return flags
 
 
