@@ -26,7 +26,8 @@ from ._numba import SUMS, compiled
 from ._packing import frozen
 from ._row_groups import GROUP_BYTES, add_row_groups
 from ._streaming import LINE_BYTES, ask_for
-from ._threads import for_each_block
+from ._teams import helpers_for, job_of, seats, share
+from ._threads import for_each_block, may_wait_awake, thread_count
 
 Array = np.ndarray[Any, Any]
 
@@ -36,6 +37,7 @@ ROWS_AT_ONCE = 4
 STRIPES = 64  # pieces of work for the threads, each a whole subtree of blocks
 COUNTER_BITS = 40  # of the pairwise sum: enough for 2**40 blocks
 TASK_ELEMENTS = 1 << 19  # of X, for each model; a thread takes no less at a time, if there is so much
+AWAKE_ELEMENTS = 1 << 16  # the same of threads that wait awake, for less than a task
 SHORT_ROW, LONGEST_ROW = (
     256,
     2048,
@@ -86,19 +88,24 @@ def partial_sums(
     units = partials.shape[0] * partials.shape[1]
     is_weighted = weights is not None
     weights = weights if is_weighted else _NO_WEIGHTS[w.dtype.char]
+    inputs = X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, partials
+
+    def stripes(start: int, stop: int, block: int, helpers: int = 0) -> int:
+        flags: int = _share_stripes(*inputs, start, stop, block, helpers, seats.address)
+        return flags
+
     if is_small(X, k):
-        flags = _stripes(X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, 0, units, partials)
-        return partials, flags
+        return partials, stripes(0, units, units)
+    elements, threads = X.size * k, thread_count()
+    if elements <= TASK_ELEMENTS and may_wait_awake(threads):
+        block = -(-units * max(AWAKE_ELEMENTS, -(-elements // threads)) // elements)
+        return partials, stripes(0, units, block, helpers_for(min(threads, -(-units // block))))
     raised: list[int] = []
-
-    def task(start: int, stop: int) -> None:
-        flags = _stripes(
-            X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, start, stop, partials
-        )
-        raised.append(flags)
-
-    unit_elements = X.size * k // max(1, units)
-    for_each_block(task, units, max(1, units // STRIPES, TASK_ELEMENTS // max(1, unit_elements)))
+    for_each_block(
+        lambda start, stop: raised.append(stripes(start, stop, stop - start)),
+        units,
+        max(1, units // STRIPES, TASK_ELEMENTS * units // elements),
+    )
     return partials, reduce(or_, raised)
 
 
@@ -289,21 +296,9 @@ def _of_problem_by_type(x_offset: Any, problem: Any) -> Any:
     return none if isinstance(x_offset, types.NoneType) else row
 
 
-@compiled()
-def _stripes(
-    X: Any,
-    y: Any,
-    w: Any,
-    weights: Any,
-    is_weighted: bool,
-    x_offset: Any,
-    block_rows: int,
-    stripe_rows: int,
-    start: int,
-    stop: int,
-    partials: Any,
-) -> int:
+def _stripes(inputs: Any, start: int, stop: int) -> int:
     """Write the sums of stripes ``start`` to ``stop``, counted over all problems; return the flags raised."""
+    X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, partials = inputs
     clear_flags()
     _, n, d = X.shape
     k = w.shape[2]
@@ -349,6 +344,32 @@ def _stripes(
         for i in range(stack.shape[1]):
             partials[problem, unit % stripes, i] = stack[0, i]
     return raised_flags()
+
+
+_stripes_job = job_of(_stripes)
+
+
+@compiled()
+def _share_stripes(
+    X: Any,
+    y: Any,
+    w: Any,
+    weights: Any,
+    is_weighted: bool,
+    x_offset: Any,
+    block_rows: int,
+    stripe_rows: int,
+    partials: Any,
+    start: int,
+    stop: int,
+    block: int,
+    helpers: int,
+    seats: int,
+) -> int:
+    """`_stripes` in blocks, by this thread and so many helpers."""
+    inputs = X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, partials
+    job, arguments = _stripes_job(inputs)
+    return share(seats, helpers, job, arguments, start, stop, block)
 
 
 @compiled()
@@ -432,9 +453,10 @@ def _steps(
     units = partials.shape[0] * partials.shape[1]
     for t in range(losses.shape[0]):
         at = w if t == 0 else seen[t - 1]
-        flags |= _stripes(
-            X, y, at, weights, is_weighted, x_offset, block_rows, stripe_rows, 0, units, partials
+        job, arguments = _stripes_job(
+            (X, y, at, weights, is_weighted, x_offset, block_rows, stripe_rows, partials)
         )
+        flags |= share(0, 0, job, arguments, 0, units, units)
         flags |= finish(partials, at, l1, l2, learning_rate, True, points[t], losses[t])
     return flags
 
