@@ -26,7 +26,8 @@ from ._numba import SUMS, compiled
 from ._packing import frozen
 from ._row_groups import GROUP_BYTES, add_row_groups
 from ._streaming import LINE_BYTES, ask_for
-from ._threads import for_each_block
+from ._teams import helpers_for, job_of, seats, share
+from ._threads import for_each_block, may_wait_awake, thread_count
 
 Array = np.ndarray[Any, Any]
 
@@ -36,6 +37,8 @@ ROWS_AT_ONCE = 4
 STRIPES = 64  # pieces of work for the threads, each a whole subtree of blocks
 COUNTER_BITS = 40  # of the pairwise sum: enough for 2**40 blocks
 TASK_ELEMENTS = 1 << 19  # of X, for each model; a thread takes no less at a time, if there is so much
+AWAKE_ELEMENTS = 1 << 16  # the same of threads that wait awake, for less than a task
+ALL = 1 << 40  # more stripes than there are
 SHORT_ROW, LONGEST_ROW = (
     256,
     2048,
@@ -97,8 +100,7 @@ def _partial_sums(
         )
         raised.append(flags)
 
-    unit_elements = X.size * k // max(1, units)
-    for_each_block(task, units, max(1, units // STRIPES, TASK_ELEMENTS // max(1, unit_elements)))
+    for_each_block(task, units, max(1, units // STRIPES, TASK_ELEMENTS * units // (X.size * k)))
     return partials, reduce(or_, raised)
 
 
@@ -115,14 +117,28 @@ def one_pass(
     out: Array,
     loss: Array,
 ) -> int:
-    """The contract's `linreg_pass`, in one call where that is small; the floating-point flags raised."""
-    if not is_small(X, w.shape[2]):
+    """The contract's `linreg_pass`, in one call where that is short; the floating-point flags raised."""
+    problems, n, d = X.shape
+    cut = _cut(n, d)
+    shared = _sharing(problems * -(-n // cut[1]), X.size * w.shape[2])
+    if shared is None:
         partials, flags = _partial_sums(X, y, w, weights, x_offset)
         return flags | _finish(partials, w, l1, l2, learning_rate, is_step, out, loss)
     is_weighted = weights is not None
     weights = weights if is_weighted else _NO_WEIGHTS[w.dtype.char]
-    cut = _cut(X.shape[1], X.shape[2])
-    return _pass(X, y, w, weights, is_weighted, x_offset, *cut, l1, l2, learning_rate, is_step, out, loss)
+    inputs = X, y, w, weights, is_weighted, x_offset, *cut
+    return _pass(*inputs, l1, l2, learning_rate, is_step, out, loss, *shared, seats.address)
+
+
+def _sharing(stripes: int, elements: int) -> tuple[int, int] | None:
+    """Stripes of a block and helpers of a short pass; None for one in which threads that sleep can wake."""
+    if elements <= SERIAL_ELEMENTS:
+        return ALL, 0
+    threads = thread_count()
+    if elements > TASK_ELEMENTS or not may_wait_awake(threads):
+        return None
+    block = -(-stripes * max(AWAKE_ELEMENTS, -(-elements // threads)) // elements)
+    return block, helpers_for(min(threads, -(-stripes // block)))
 
 
 def small_steps(
@@ -372,6 +388,14 @@ def _stripes(
     return raised_flags()
 
 
+def _stripes_of(inputs: Any, start: int, stop: int) -> int:
+    X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, partials = inputs
+    return _stripes(X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, start, stop, partials)
+
+
+_stripes_job = job_of(_stripes_of)
+
+
 @compiled()
 def _clear(gradient: Any, squares: Any) -> None:
     """Begin a block's sums."""
@@ -446,15 +470,18 @@ def _pass(
     is_step: bool,
     out: Any,
     loss: Any,
+    block: int,
+    helpers: int,
+    seats: int,
 ) -> int:
-    """One pass by this thread alone; the flags raised."""
+    """One pass, its stripes in blocks by this thread and so many helpers; the flags raised."""
     problems, n, d = X.shape
     k = w.shape[2]
     stripes = -(-n // stripe_rows)
     partials = np.empty((problems, stripes, k * d + k + 1))
-    data = X, y, w, weights, is_weighted, x_offset
-    start: Any = np.intp(0)  # a bare 0 would be a type of its own, and compiled for
-    flags = _stripes(*data, block_rows, stripe_rows, start, problems * stripes, partials)
+    inputs = X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, partials
+    job, arguments = _stripes_job(inputs)
+    flags = share(seats, helpers, job, arguments, 0, problems * stripes, block)
     return flags | _finish(partials, w, l1, l2, learning_rate, is_step, out, loss)
 
 
@@ -479,8 +506,8 @@ def _steps(
     flags = 0
     for t in range(losses.shape[0]):
         at = w if t == 0 else seen[t - 1]
-        data = X, y, at, weights, is_weighted, x_offset
-        flags |= _pass(*data, block_rows, stripe_rows, l1, l2, learning_rate, True, points[t], losses[t])
+        data = X, y, at, weights, is_weighted, x_offset, block_rows, stripe_rows
+        flags |= _pass(*data, l1, l2, learning_rate, True, points[t], losses[t], ALL, 0, 0)
     return flags
 
 

@@ -15,6 +15,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
+from time import monotonic
+from typing import Protocol
+
+SLEEPS = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"  # threads are not to wait awake
+SOON = 1e-3  # seconds between the beginnings of calls that follow each other
 
 
 class _Pool(ThreadPoolExecutor):
@@ -25,8 +30,21 @@ class _Pool(ThreadPoolExecutor):
         self.size = size
 
 
+class Seats(Protocol):
+    """Where threads wait awake; see `_teams`."""
+
+    def sit_down(self) -> None:
+        """Wait for orders, and return when none has come for a while."""
+
+    def dismiss(self) -> None:
+        """Have the threads that wait return."""
+
+
 _lock = threading.Lock()
 _pool: _Pool | None = None
+_seats: Seats | None = None
+_seated: list[None] = []  # one for each thread that was sent to a seat and is not back
+_last_call = 0.0
 _limit: int | None = None
 _shares = contextvars.ContextVar("vecprod_shares_processors", default=False)
 _is_one_of_many = contextvars.ContextVar("vecprod_is_one_of_many", default=False)
@@ -76,9 +94,46 @@ def most_threads() -> int:
     configured = os.environ.get("NUMBA_NUM_THREADS", "")
     if configured.isdecimal() and int(configured) > 0:
         return int(configured)
+    return _processors()
+
+
+def _processors() -> int:
+    """Those that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def may_wait_awake(threads: int) -> bool:
+    """Whether there is a processor for each of so many threads, and the user does not object."""
+    return not SLEEPS and threads <= _processors()
+
+
+def calls_follow() -> bool:
+    """Whether calls that ask this follow each other so closely that threads had better wait for the next."""
+    global _last_call
+    before, _last_call = _last_call, monotonic()
+    return _last_call - before < SOON
+
+
+def seat(threads: int, seats: Seats) -> None:
+    """Have so many threads of the pool wait awake, those included who do already."""
+    global _seats
+    _seats = seats
+    for _ in range(threads - len(_seated)):
+        _seated.append(None)
+        try:
+            _pool_of(thread_count()).submit(_sit, seats)
+        except RuntimeError:  # no thread can be started, or the interpreter shuts down
+            _seated.pop()
+            return
+
+
+def _sit(seats: Seats) -> None:
+    try:
+        seats.sit_down()
+    finally:
+        _seated.pop()
 
 
 def for_each_block(task: Callable[[int, int], None], count: int, block: int) -> None:
@@ -170,7 +225,9 @@ def _submit(work: Callable[[], None], threads: int) -> None:
         try:
             pool.submit(contextvars.copy_context().run, work)
         except RuntimeError:  # no thread can be started, or the interpreter shuts down: others work on
-            return
+            break
+    if _seated and _seats is not None:
+        _seats.dismiss()
 
 
 def _pool_of(size: int) -> _Pool:
@@ -190,6 +247,7 @@ def _forget_pool() -> None:
     """In a forked child, whose copy of the pool has no threads and whose lock may be held by nobody."""
     global _pool, _lock
     _pool = None
+    _seated.clear()
     _lock = threading.Lock()
 
 

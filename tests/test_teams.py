@@ -1,0 +1,242 @@
+"""Threads that wait awake, and share a call by orders on their seats."""
+
+import os
+import threading
+import time
+
+import numba
+import numpy as np
+import pytest
+
+import vecprod_gpu as vp
+from tests.workers import in_children
+from vecprod_gpu.backends import _teams, _threads
+from vecprod_gpu.backends._atomics import add, look, wait
+
+FOREVER = 1 << 40  # rounds
+
+can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+
+
+def sharing(kernel):
+    """A function that has a kernel done by a team."""
+    job = _teams.job_of(kernel)
+
+    @numba.njit(nogil=True)
+    def shared(seats, helpers, arguments, count, block):
+        job_address, arguments_address = job(arguments)
+        return _teams.share(seats, helpers, job_address, arguments_address, 0, count, block)
+
+    return shared
+
+
+def count_visits(arguments, start, stop):
+    """Add one to each number of the range."""
+    visits, weight = arguments
+    for i in range(start, stop):
+        visits[i] += weight
+    return 1 << (start % 8)
+
+
+def meet(arguments, start, stop):
+    """Return only when so many threads are in here at once."""
+    here, all_of_them = arguments
+    add(here, 1)
+    waited = 0
+    while look(here) < all_of_them:
+        waited += 1
+        wait(waited)
+    return 0
+
+
+def fail(arguments, start, stop):
+    if arguments[0] <= start:
+        raise ValueError
+    return 0
+
+
+visit_all, meet_all, fail_all = sharing(count_visits), sharing(meet), sharing(fail)
+
+
+@pytest.fixture
+def seats():
+    return _teams.Seats()
+
+
+@pytest.fixture
+def sitting(seats):
+    """``sitting(n)`` has so many threads wait, for as long as the test runs."""
+    threads = []
+
+    def sit(count):
+        before = occupied(seats)
+        for _ in range(count):
+            threads.append(threading.Thread(target=_teams._serve, args=(seats.address, FOREVER)))
+            threads[-1].start()
+        while occupied(seats) < before + count:
+            time.sleep(0.001)
+
+    _teams._serve(_teams.Seats().address, 1)  # compiles it
+    yield sit
+    while any(thread.is_alive() for thread in threads):
+        seats.dismiss()
+        time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert occupied(seats) == 0
+
+
+def occupied(seats):
+    return np.count_nonzero(seats._numbers[:, 0] != _teams.EMPTY)
+
+
+@pytest.mark.parametrize("helpers", [0, 1, 3])
+@pytest.mark.parametrize(("count", "block"), [(1, 1), (100, 1), (100, 7), (100, 1000)])
+def test_each_block_is_done_once(helpers, count, block, seats, sitting):
+    sitting(helpers)
+    for _ in range(20):
+        visits = np.zeros(count, np.int64)
+        raised = visit_all(seats.address, helpers, (visits, 3), count, block)
+        assert (visits == 3).all()
+        assert raised == np.bitwise_or.reduce([1 << (start % 8) for start in range(0, count, block)])
+
+
+@pytest.mark.parametrize("helpers", [1, 3])
+def test_all_work_at_once(helpers, seats, sitting):
+    sitting(helpers)
+    for _ in range(3):
+        here = np.zeros(1, np.int64)
+        meet_all(seats.address, helpers, (here.ctypes.data, helpers + 1), helpers + 1, 1)
+        assert here[0] == helpers + 1
+
+
+def test_no_more_are_asked_than_may_help(seats, sitting):
+    sitting(3)
+    here = np.zeros(1, np.int64)
+    meet_all(seats.address, 1, (here.ctypes.data, 2), 2, 1)
+    assert here[0] == 2
+
+
+def test_nobody_is_waited_for_who_has_not_begun(seats):
+    seats._numbers[:3, 0] = _teams.FREE  # where no thread is that could see an order
+    visits = np.zeros(50, np.int64)
+    visit_all(seats.address, 2, (visits, 1), 50, 5)
+    assert (visits == 1).all()
+    assert seats._numbers[:3, 0].tolist() == [_teams.LEAVE, _teams.LEAVE, _teams.FREE]
+
+
+def test_callers_share_the_helpers(seats, sitting):
+    sitting(2)
+    wrong = []
+
+    def call(weight):
+        for _ in range(300):
+            visits = np.zeros(64, np.int64)
+            visit_all(seats.address, 2, (visits, weight), 64, 4)
+            if not (visits == weight).all():
+                wrong.append(visits)
+
+    callers = [threading.Thread(target=call, args=(weight,)) for weight in (1, 2, 3)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong
+
+
+def test_patience_ends(seats):
+    _teams._serve(seats.address, 1000)
+    assert occupied(seats) == 0
+
+
+def test_who_finds_no_seat_goes(seats):
+    seats._numbers[:, 0] = _teams.TAKEN
+    _teams._serve(seats.address, FOREVER)
+    assert (seats._numbers[:, 0] == _teams.TAKEN).all()
+
+
+@pytest.mark.parametrize("helpers", [0, 2])
+def test_a_failure_anywhere_is_raised(helpers, seats, sitting):
+    sitting(helpers)
+    fail_all(seats.address, helpers, (50,), 40, 1)
+    with pytest.raises(MemoryError):
+        fail_all(seats.address, helpers, (37,), 40, 1)
+
+
+class TestOfGradients:
+    """The calls that are shared so."""
+
+    @pytest.fixture(autouse=True)
+    def three_threads(self, monkeypatch):
+        """As if there were a processor for each."""
+        monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
+        monkeypatch.setattr(_threads, "_limit", None)
+        monkeypatch.setattr(_threads, "_pool", None)
+        monkeypatch.setattr(_threads, "_processors", lambda: 3)
+        monkeypatch.setattr(_threads, "SLEEPS", False)
+        monkeypatch.setattr(_threads, "SOON", 1e9)
+        monkeypatch.setattr(_threads, "_seated", [])
+        yield
+        if _threads._pool is not None:
+            _threads._pool.shutdown()
+        assert not _threads._seated
+
+    @pytest.fixture
+    def problem(self, rng):
+        X = rng.standard_normal((6000, 60))
+        return X, X[:, 0] - X[:, 7] + 1, rng.standard_normal(60)
+
+    @pytest.mark.parametrize("dtype", ["f", "d"])
+    def test_bits_are_those_of_one_thread(self, problem, dtype):
+        arrays = [array.astype(dtype) for array in problem]
+        with vp.use_backend("cpu"):
+            vp.set_num_threads(1)
+            expected = vp.linreg_gradient(*arrays).tobytes()
+            vp.set_num_threads(3)
+            for _ in range(50):
+                assert vp.linreg_gradient(*arrays).tobytes() == expected
+
+    def test_helpers_are_called(self, problem, monkeypatch):
+        called = []
+        monkeypatch.setattr(_threads, "seat", lambda *call: called.append(call))
+        with vp.use_backend("cpu"):
+            vp.linreg_gradient(*problem)
+        assert called == [(2, _teams.seats)]
+
+    def test_are_not_called_for_a_call_alone(self, problem, monkeypatch):
+        monkeypatch.setattr(_threads, "SOON", -1.0)
+        with vp.use_backend("cpu"):
+            vp.linreg_gradient(*problem)
+        assert _threads._pool is None
+
+    @pytest.mark.parametrize(("name", "value"), [("SLEEPS", True), ("_processors", lambda: 2)])
+    def test_sleep_where_they_are_to_or_would_be_too_many(self, name, value, problem, monkeypatch):
+        monkeypatch.setattr(_threads, name, value)
+        with vp.use_backend("cpu"):
+            vp.linreg_gradient(*problem)
+            vp.linreg_gradient(*problem)
+        assert _threads._pool is None
+
+    def test_go_where_threads_are_needed_for_python(self, monkeypatch):
+        monkeypatch.setattr(_teams, "PATIENCE", 60.0)
+        _teams._rounds(60.0)
+        _threads.seat(2, _teams.seats)
+        while occupied(_teams.seats) < 2:
+            time.sleep(0.001)
+        all_there = threading.Barrier(3)
+        _threads.for_each_block(lambda start, stop: all_there.wait(30), 3, 1)
+        while _threads._seated:  # until the patience of a minute ends, where nobody told them to go
+            time.sleep(0.001)
+        assert occupied(_teams.seats) == 0
+
+    @can_fork
+    def test_are_not_expected_in_a_forked_child(self, problem):
+        _teams.seats._numbers[0, 0] = _teams.FREE
+        try:
+            assert in_children("fork", 1, seats_taken) == [0]
+        finally:
+            _teams.seats.clear()
+
+
+def seats_taken():
+    return occupied(_teams.seats)
