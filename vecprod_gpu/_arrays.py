@@ -4,6 +4,7 @@ import sys
 from typing import Any, Literal
 
 import numpy as np
+from numpy import ndarray
 
 from .errors import DeviceError, DTypeError
 
@@ -36,7 +37,10 @@ def common_kind(**arguments: object) -> Kind:
     DTypeError
         If one is another library's device array whose dtype is not NumPy's, as a tensor of torch.
     """
-    if all(value is None or type(value) is np.ndarray for value in arguments.values()):
+    for value in arguments.values():
+        if type(value) is not ndarray and value is not None:
+            break
+    else:
         return "numpy"
     kinds = {name: kind_of(value) for name, value in arguments.items() if value is not None}
     for name, kind in kinds.items():
@@ -58,9 +62,14 @@ def common_kind(**arguments: object) -> Kind:
 _PLACES = {"numpy": "host array", "cupy": "CuPy array", "numba": "Numba device array"}
 
 
+def as_array(kind: Kind, value: Array) -> Array:
+    """The value as an array: a list, a scalar or a NumPy subclass becomes a plain NumPy array."""
+    return np.asarray(value) if kind == "numpy" else value
+
+
 def as_arrays(kind: Kind, *values: Array) -> list[Array]:
-    """The values as arrays: lists, scalars and NumPy subclasses become plain NumPy arrays."""
-    return [np.asarray(value) for value in values] if kind == "numpy" else list(values)
+    """The values as arrays."""
+    return [as_array(kind, value) for value in values]
 
 
 def result_dtype(*arrays: Array) -> np.dtype[Any]:

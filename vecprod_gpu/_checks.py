@@ -32,10 +32,10 @@ def broadcast(name_a: str, shape_a: Shape, name_b: str, shape_b: Shape) -> Shape
         ) from None
 
 
-def shape_is(name: str, array: Any, needed: Shape, why: str) -> None:
-    """Raise unless the array has exactly the shape `needed`, which `why` derives."""
-    if tuple(array.shape) != needed:
-        raise ShapeError(f"{name} has shape {tuple(array.shape)}; needed is {needed}, {why}")
+def shape_is(name: str, shape: Shape, needed: Shape, why: str) -> None:
+    """Raise unless an array's shape is exactly the one `needed`, which `why` derives."""
+    if shape != needed:
+        raise ShapeError(f"{name} has shape {shape}; needed is {needed}, {why}")
 
 
 def output(out: Any, kind: Kind, shape: Shape, dtype: np.dtype[Any]) -> None:
@@ -48,7 +48,7 @@ def output(out: Any, kind: Kind, shape: Shape, dtype: np.dtype[Any]) -> None:
         raise DTypeError(f"out must be a NumPy array, not {type(out).__name__}")
     if tuple(out.shape) != shape:
         raise ShapeError(f"out has shape {tuple(out.shape)}; needed is {shape}, the shape of the result")
-    if not np.can_cast(dtype, out.dtype, "same_kind"):
+    if out.dtype != dtype and not np.can_cast(dtype, out.dtype, "same_kind"):
         raise DTypeError(
             f"out has dtype {out.dtype}, which cannot hold a result of {dtype} under casting 'same_kind'"
         )
@@ -89,6 +89,16 @@ def scalar_of(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
 
 def real(name: str, value: Any, *, minimum: float = -math.inf, above: float = -math.inf) -> float:
     """`value` as a float, finite, at least `minimum` and more than `above`."""
+    number = value if type(value) is float else _as_float(name, value)
+    if not math.isfinite(number) or number < minimum or number <= above:
+        bound = f"more than {above}" if above > -math.inf else f"at least {minimum}"
+        bound = "finite" if minimum == above == -math.inf else f"finite and {bound}"
+        raise ArgumentError(f"{name} must be {bound}; it is {value!r}")
+    return number
+
+
+def _as_float(name: str, value: Any) -> float:
+    """A real number as a float, infinite where it is too large for one."""
     if isinstance(value, np.ndarray):
         if value.ndim:
             raise ShapeError(f"{name} must be one number; it has shape {value.shape}")
@@ -96,14 +106,9 @@ def real(name: str, value: Any, *, minimum: float = -math.inf, above: float = -m
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise DTypeError(f"{name} must be a real number, not {type(value).__name__}")
     try:
-        number = float(value)
+        return float(value)
     except OverflowError:
-        number = math.inf
-    if not math.isfinite(number) or number < minimum or number <= above:
-        bound = f"more than {above}" if above > -math.inf else f"at least {minimum}"
-        bound = "finite" if minimum == above == -math.inf else f"finite and {bound}"
-        raise ArgumentError(f"{name} must be {bound}; it is {value!r}")
-    return number
+        return math.inf
 
 
 def count(name: str, value: Any, *, minimum: int) -> int:

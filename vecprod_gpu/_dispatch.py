@@ -60,6 +60,9 @@ class Mode:
     explaining: bool = False
 
 
+_UNASKED = Mode()
+
+
 class _Explained(Exception):
     def __init__(self, choice: Choice) -> None:
         super().__init__(str(choice))
@@ -196,7 +199,7 @@ def explain(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Choic
     >>> vp.explain(vp.cross, np.ones((4, 3), bool), np.ones((4, 3), bool)).backend
     'reference'
     """
-    current = mode.get() or Mode()
+    current = mode.get() or _UNASKED
     token = mode.set(Mode(current.backend, current.source, explaining=True))
     try:
         function(*args, **kwargs)
@@ -220,7 +223,7 @@ def fallback_counts() -> dict[tuple[str, str], int]:
 
 def choose(operation: str, kind: Kind, dtype: np.dtype[Any], work: _costs.Work) -> Choice:
     """Backend for one call whose arrays are of `kind` and, in the kernel, of `dtype`."""
-    asked = mode.get() or Mode()
+    asked = mode.get() or _UNASKED
     if asked.backend is not None:
         require(asked.backend, asked.source)
     if kind == "numpy":
@@ -237,7 +240,7 @@ def choose(operation: str, kind: Kind, dtype: np.dtype[Any], work: _costs.Work) 
 
 def host() -> Any:
     """The module of ``cpu``, or of ``reference``, for what is small and on the host already."""
-    asked = mode.get() or Mode()
+    asked = mode.get() or _UNASKED
     return load("reference" if asked.backend == "reference" or not _status("cpu").available else "cpu")
 
 
@@ -254,17 +257,22 @@ def _choose_for_host(operation: str, dtype: np.dtype[Any], work: _costs.Work, as
         return Choice("reference", "the first few small calls do not pay for the import of Numba")
     for name in ON_DEVICE if _device_may_pay(work, dtype) else ():
         if _status(name).available and load(name).supports(operation, dtype):
-            return Choice(name, _reason("", work, dtype, asked))
+            return _by_estimate(name, "", work, dtype, asked)
     if not _status("cpu").available:
         return Choice("reference", f"cpu is not available ({_status('cpu').reason})")
     if not load("cpu").supports(operation, dtype):
         return Choice("reference", f"cpu does not take {dtype} for {operation}")
-    return Choice("cpu", _reason("the arrays are on the host, and ", work, dtype, asked))
+    return _by_estimate("cpu", "the arrays are on the host, and ", work, dtype, asked)
 
 
-def _reason(opening: str, work: _costs.Work, dtype: np.dtype[Any], asked: Mode) -> str:
-    """The estimates in words, for whoever asked; other calls do not pay for the sentence."""
-    return opening + _costs.comparison(work, dtype) if asked.explaining else "the arrays are on the host"
+def _by_estimate(name: str, opening: str, work: _costs.Work, dtype: np.dtype[Any], asked: Mode) -> Choice:
+    """With the estimates in words, for whoever asked; other calls do not pay for the sentence."""
+    if asked.explaining:
+        return Choice(name, opening + _costs.comparison(work, dtype))
+    return _UNEXPLAINED[name]
+
+
+_UNEXPLAINED = {name: Choice(name, "the arrays are on the host") for name in MODULES}
 
 
 def _device_may_pay(work: _costs.Work, dtype: np.dtype[Any]) -> bool:

@@ -24,10 +24,10 @@ _answered = 0
 def is_early(operation: str, dtype: np.dtype[np.generic], work: Work) -> bool:
     """Whether the call is small, has the same bits either way, and is one of a few before Numba is needed."""
     return (
-        work.bytes <= SMALL_BYTES
-        and dtype in _SAME_BITS.get(operation, ())
+        _ON_NUMBA not in sys.modules
         and _answered < FEW
-        and _ON_NUMBA not in sys.modules
+        and work.bytes <= SMALL_BYTES
+        and dtype in _SAME_BITS.get(operation, ())
     )
 
 

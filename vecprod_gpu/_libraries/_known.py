@@ -5,6 +5,7 @@ import sys
 from typing import Any, cast
 
 import numpy as np
+from numpy import ndarray
 
 from .._by_type import ByType
 from ._library import Library
@@ -21,10 +22,12 @@ _ARRAY_TYPES = (
 def library_of(*values: Any) -> Library | None:
     """The library of the first guest among the values; None, the usual case, if all are native."""
     for value in values:
-        if (library := _LIBRARIES[type(value)]) is not None:
+        kind = type(value)
+        if kind is ndarray:
+            if value.dtype.kind == "V" and value.dtype.name == "bfloat16":
+                return _adapter("ml_dtypes")
+        elif (library := _LIBRARIES[kind]) is not None:
             return library
-        if type(value) is np.ndarray and value.dtype.kind == "V" and value.dtype.name == "bfloat16":
-            return _adapter("ml_dtypes")
     return None
 
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 import numpy as np
+from numpy import asarray as native  # which sees a subclass, as `out` may be, as a plain array
+from numpy import ascontiguousarray as contiguous
 from numpy import broadcast_to, empty, moveaxis
 
 __all__ = [
@@ -21,25 +23,12 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 
-
-def native(array: Array) -> Array:
-    """See the contract in `vecprod_gpu.backends`; a subclass, as `out` may be, is seen as a plain array."""
-    return np.asarray(array)
+reshape = np.ndarray.reshape
 
 
 def cast(array: Array, dtype: np.dtype[Any]) -> Array:
     """See the contract in `vecprod_gpu.backends`."""
-    return array.astype(dtype, copy=False)
-
-
-def reshape(array: Array, shape: tuple[int, ...]) -> Array:
-    """See the contract in `vecprod_gpu.backends`."""
-    return array.reshape(shape)
-
-
-def contiguous(array: Array) -> Array:
-    """See the contract in `vecprod_gpu.backends`."""
-    return np.ascontiguousarray(array)
+    return array if array.dtype is dtype else array.astype(dtype, copy=False)
 
 
 def address(array: Array) -> int:

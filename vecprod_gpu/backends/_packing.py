@@ -46,7 +46,7 @@ def packed(rows: Any, length: int, spare: Any) -> Any:
 def frozen(array: Array) -> Array:
     """A read-only view: to Numba that is another type, and one type is one compilation of some seconds."""
     view = array.view()
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 

@@ -13,7 +13,7 @@ Cascade Lake server, where four rows reached 0.62 at d = 16, 0.63 at 64, 0.58 at
 asked for between the columns of the gradient, in pieces, 0.41 to 0.48: LLVM then leaves that loop scalar.
 """
 
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 from typing import Any
 
@@ -38,6 +38,7 @@ STRIPES = 64  # pieces of work for the threads, each a whole subtree of blocks
 COUNTER_BITS = 40  # of the pairwise sum: enough for 2**40 blocks
 TASK_ELEMENTS = 1 << 19  # of X, for each model; a thread takes no less at a time, if there is so much
 AWAKE_ELEMENTS = 1 << 16  # the same of threads that wait awake, for less than a task
+ALL = 1 << 40  # more stripes than there are
 SHORT_ROW, LONGEST_ROW = (
     256,
     2048,
@@ -45,6 +46,7 @@ SHORT_ROW, LONGEST_ROW = (
 FAR_AHEAD, NEAR_AHEAD = 4096, 1024
 TILE_BYTES = 1 << 14  # of rows that several models read one after another
 MOST_GROUPED = 256  # bytes of a row, up to which rows are summed in groups
+MOST_CUTS = 1024  # of numbers of rows and columns, that are remembered
 SERIAL_ELEMENTS = 1 << 16  # of X, for each model; below this a second thread costs more than it brings
 
 # Never read; they only have the type of weights, which are read-only like all inputs.
@@ -61,10 +63,10 @@ def blocks_per_stripe(blocks: int) -> int:
     return 1 << max(0, -(-blocks // STRIPES) - 1).bit_length()
 
 
-def partial_sums(
+def _partial_sums(
     X: Array, y: Array, w: Array, weights: Array | None, x_offset: Array | None
 ) -> tuple[Array, int]:
-    """Sums over the rows of each stripe, in float64, and the floating-point flags raised.
+    """Sums over the rows of each stripe, on threads, in float64, and the floating-point flags raised.
 
     Parameters
     ----------
@@ -83,30 +85,60 @@ def partial_sums(
     flags : int
         See `_float_status`.
     """
+    problems, n, d = X.shape
     k = w.shape[2]
-    block_rows, stripe_rows, partials = _cut(X, k)
+    block_rows, stripe_rows = _cut(n, d)
+    partials = np.empty((problems, -(-n // stripe_rows), k * d + k + 1))
     units = partials.shape[0] * partials.shape[1]
     is_weighted = weights is not None
     weights = weights if is_weighted else _NO_WEIGHTS[w.dtype.char]
-    inputs = X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, partials
-
-    def stripes(start: int, stop: int, block: int, helpers: int = 0) -> int:
-        flags: int = _share_stripes(*inputs, start, stop, block, helpers, seats.address)
-        return flags
-
-    if is_small(X, k):
-        return partials, stripes(0, units, units)
-    elements, threads = X.size * k, thread_count()
-    if elements <= TASK_ELEMENTS and may_wait_awake(threads):
-        block = -(-units * max(AWAKE_ELEMENTS, -(-elements // threads)) // elements)
-        return partials, stripes(0, units, block, helpers_for(min(threads, -(-units // block))))
     raised: list[int] = []
-    for_each_block(
-        lambda start, stop: raised.append(stripes(start, stop, stop - start)),
-        units,
-        max(1, units // STRIPES, TASK_ELEMENTS * units // elements),
-    )
+
+    def task(start: int, stop: int) -> None:
+        flags = _stripes(
+            X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, start, stop, partials
+        )
+        raised.append(flags)
+
+    for_each_block(task, units, max(1, units // STRIPES, TASK_ELEMENTS * units // (X.size * k)))
     return partials, reduce(or_, raised)
+
+
+def one_pass(
+    X: Array,
+    y: Array,
+    w: Array,
+    weights: Array | None,
+    x_offset: Array | None,
+    l1: float,
+    l2: float,
+    learning_rate: float,
+    is_step: bool,
+    out: Array,
+    loss: Array,
+) -> int:
+    """The contract's `linreg_pass`, in one call where that is short; the floating-point flags raised."""
+    problems, n, d = X.shape
+    cut = _cut(n, d)
+    shared = _sharing(problems * -(-n // cut[1]), X.size * w.shape[2])
+    if shared is None:
+        partials, flags = _partial_sums(X, y, w, weights, x_offset)
+        return flags | _finish(partials, w, l1, l2, learning_rate, is_step, out, loss)
+    is_weighted = weights is not None
+    weights = weights if is_weighted else _NO_WEIGHTS[w.dtype.char]
+    inputs = X, y, w, weights, is_weighted, x_offset, *cut
+    return _pass(*inputs, l1, l2, learning_rate, is_step, out, loss, *shared, seats.address)
+
+
+def _sharing(stripes: int, elements: int) -> tuple[int, int] | None:
+    """Stripes of a block and helpers of a short pass; None for one in which threads that sleep can wake."""
+    if elements <= SERIAL_ELEMENTS:
+        return ALL, 0
+    threads = thread_count()
+    if elements > TASK_ELEMENTS or not may_wait_awake(threads):
+        return None
+    block = -(-stripes * max(AWAKE_ELEMENTS, -(-elements // threads)) // elements)
+    return block, helpers_for(min(threads, -(-stripes // block)))
 
 
 def small_steps(
@@ -124,7 +156,7 @@ def small_steps(
     """All steps in one call, where a call takes longer than a step; the contract's `linreg_steps`."""
     is_weighted = weights is not None
     weights = weights if is_weighted else _NO_WEIGHTS[w.dtype.char]
-    inputs = X, y, w, weights, is_weighted, x_offset, *_cut(X, w.shape[2])
+    inputs = X, y, w, weights, is_weighted, x_offset, *_cut(X.shape[1], X.shape[2])
     return _steps(*inputs, l1, l2, learning_rate, frozen(points), points, losses)
 
 
@@ -133,13 +165,11 @@ def is_small(X: Array, models: int) -> bool:
     return X.size * models <= SERIAL_ELEMENTS
 
 
-def _cut(X: Array, models: int) -> tuple[int, int, Array]:
-    """Rows of a block and of a stripe, and memory for the sums of the stripes."""
-    problems, n, d = X.shape
-    block_rows = rows_per_block(d)
-    stripe_rows = block_rows * blocks_per_stripe(-(-n // block_rows))
-    partials = np.empty((problems, -(-n // stripe_rows), models * d + models + 1))
-    return block_rows, stripe_rows, partials
+@lru_cache(MOST_CUTS)
+def _cut(rows: int, columns: int) -> tuple[int, int]:
+    """Rows of a block and of a stripe."""
+    block_rows = rows_per_block(columns)
+    return block_rows, block_rows * blocks_per_stripe(-(-rows // block_rows))
 
 
 @compiled(fastmath=SUMS)
@@ -296,9 +326,21 @@ def _of_problem_by_type(x_offset: Any, problem: Any) -> Any:
     return none if isinstance(x_offset, types.NoneType) else row
 
 
-def _stripes(inputs: Any, start: int, stop: int) -> int:
+@compiled()
+def _stripes(
+    X: Any,
+    y: Any,
+    w: Any,
+    weights: Any,
+    is_weighted: bool,
+    x_offset: Any,
+    block_rows: int,
+    stripe_rows: int,
+    start: int,
+    stop: int,
+    partials: Any,
+) -> int:
     """Write the sums of stripes ``start`` to ``stop``, counted over all problems; return the flags raised."""
-    X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, partials = inputs
     clear_flags()
     _, n, d = X.shape
     k = w.shape[2]
@@ -346,30 +388,12 @@ def _stripes(inputs: Any, start: int, stop: int) -> int:
     return raised_flags()
 
 
-_stripes_job = job_of(_stripes)
+def _stripes_of(inputs: Any, start: int, stop: int) -> int:
+    X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, partials = inputs
+    return _stripes(X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, start, stop, partials)
 
 
-@compiled()
-def _share_stripes(
-    X: Any,
-    y: Any,
-    w: Any,
-    weights: Any,
-    is_weighted: bool,
-    x_offset: Any,
-    block_rows: int,
-    stripe_rows: int,
-    partials: Any,
-    start: int,
-    stop: int,
-    block: int,
-    helpers: int,
-    seats: int,
-) -> int:
-    """`_stripes` in blocks, by this thread and so many helpers."""
-    inputs = X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, partials
-    job, arguments = _stripes_job(inputs)
-    return share(seats, helpers, job, arguments, start, stop, block)
+_stripes_job = job_of(_stripes_of)
 
 
 @compiled()
@@ -393,7 +417,7 @@ def _store(gradient: Any, squares: Any, weight: float, stack: Any) -> None:
 
 
 @compiled(error_model="numpy")  # weights that add up to 0 give NaN, as in NumPy
-def finish(
+def _finish(
     partials: Any, w: Any, l1: float, l2: float, learning_rate: float, is_step: bool, out: Any, loss: Any
 ) -> int:
     """Fold the stripes of each problem by the same tree; write gradient or step, and the objective at w.
@@ -430,7 +454,38 @@ def finish(
     return raised_flags()
 
 
-@compiled(error_model="numpy")
+@compiled()
+def _pass(
+    X: Any,
+    y: Any,
+    w: Any,
+    weights: Any,
+    is_weighted: bool,
+    x_offset: Any,
+    block_rows: int,
+    stripe_rows: int,
+    l1: float,
+    l2: float,
+    learning_rate: float,
+    is_step: bool,
+    out: Any,
+    loss: Any,
+    block: int,
+    helpers: int,
+    seats: int,
+) -> int:
+    """One pass, its stripes in blocks by this thread and so many helpers; the flags raised."""
+    problems, n, d = X.shape
+    k = w.shape[2]
+    stripes = -(-n // stripe_rows)
+    partials = np.empty((problems, stripes, k * d + k + 1))
+    inputs = X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, partials
+    job, arguments = _stripes_job(inputs)
+    flags = share(seats, helpers, job, arguments, 0, problems * stripes, block)
+    return flags | _finish(partials, w, l1, l2, learning_rate, is_step, out, loss)
+
+
+@compiled()
 def _steps(
     X: Any,
     y: Any,
@@ -440,7 +495,6 @@ def _steps(
     x_offset: Any,
     block_rows: int,
     stripe_rows: int,
-    partials: Any,
     l1: float,
     l2: float,
     learning_rate: float,
@@ -450,14 +504,10 @@ def _steps(
 ) -> int:
     """Steps from w through the points, which are seen by what reads them as inputs; the flags raised."""
     flags = 0
-    units = partials.shape[0] * partials.shape[1]
     for t in range(losses.shape[0]):
         at = w if t == 0 else seen[t - 1]
-        job, arguments = _stripes_job(
-            (X, y, at, weights, is_weighted, x_offset, block_rows, stripe_rows, partials)
-        )
-        flags |= share(0, 0, job, arguments, 0, units, units)
-        flags |= finish(partials, at, l1, l2, learning_rate, True, points[t], losses[t])
+        data = X, y, at, weights, is_weighted, x_offset, block_rows, stripe_rows
+        flags |= _pass(*data, l1, l2, learning_rate, True, points[t], losses[t], ALL, 0, 0)
     return flags
 
 

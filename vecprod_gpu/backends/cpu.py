@@ -236,13 +236,18 @@ def linreg_pass(
     loss: Array | None,
 ) -> None:
     """See the contract in `vecprod_gpu.backends`."""
-    X, y, w = frozen(X), frozen(y), frozen(w)
-    sample_weight = None if sample_weight is None else frozen(sample_weight)
-    x_offset = None if x_offset is None else frozen(x_offset)
-    partials, flags = _sums.partial_sums(X, y, w, sample_weight, x_offset)
-    is_step = learning_rate is not None
-    flags |= _sums.finish(
-        partials, w, l1, l2, learning_rate or 0.0, is_step, out, _NO_LOSS if loss is None else loss
+    flags = _sums.one_pass(
+        frozen(X),
+        frozen(y),
+        frozen(w),
+        None if sample_weight is None else frozen(sample_weight),
+        None if x_offset is None else frozen(x_offset),
+        l1,
+        l2,
+        learning_rate or 0.0,
+        learning_rate is not None,
+        out,
+        _NO_LOSS if loss is None else loss,
     )
     _float_status.report(flags, "linreg_pass")
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._arrays import Array, Kind, kind_of
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..linreg._problem import result_dtype
+from ..linreg._plan import result_dtype
 from ..linreg._streaming.rows import Layout
 from ..linreg._streaming.streamed import rows_of_segment
 from ._tasks import Piece, Place, Read, read_arrays, read_table
@@ -65,7 +65,7 @@ class Blocks:
         for name, array in (("y", y), ("sample_weight", sample_weight)):
             if array is not None:
                 given[name] = beside(name, array, X, most_axes=2 if name == "y" else 1)
-        result_dtype(**{name: array._meta for name, array in given.items()})
+        result_dtype(**{name: array.dtype for name, array in given.items()})
         models = (0,) if y is None else given["y"].shape[1:]
         layout = _layout(X.shape[1], models)
         read = partial(read_arrays, tuple(given))
@@ -88,7 +88,7 @@ class Blocks:
         if not features or len(set(chosen)) < len(chosen):
             raise ArgumentError(f"the columns are {chosen}; needed are features, and none of them twice")
         table = whole_rows(frame[chosen].optimize().to_dask_array(lengths=True if lengths else None))
-        result_dtype(X=table._meta)
+        result_dtype(X=table.dtype)
         models = (0,) if y is None else () if not isinstance(y, list | tuple) else (len(targets),)
         layout = _layout(len(features), models)
         read = partial(read_table, layout.d, models, bool(weights))

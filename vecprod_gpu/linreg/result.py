@@ -148,7 +148,7 @@ def _determination(predictions: Array, y: Array, sample_weight: Array | None, ha
     """R², as `FitResult.score` has it."""
     kind = common_kind(predictions=predictions, y=y, sample_weight=sample_weight)
     (y,) = as_arrays(kind, y)
-    _checks.shape_is("y", y, tuple(predictions.shape), "the shape of the predictions")
+    _checks.shape_is("y", tuple(y.shape), tuple(predictions.shape), "the shape of the predictions")
     # Squares and counts overflow float16, and integers cannot be subtracted safely.
     wide = np.result_type(predictions.dtype, y.dtype, np.float32)
     y, predictions = y.astype(wide), predictions.astype(wide)
@@ -157,7 +157,7 @@ def _determination(predictions: Array, y: Array, sample_weight: Array | None, ha
     if sample_weight is not None:
         (sample_weight,) = as_arrays(kind, sample_weight)
         needed = tuple(y.shape[:-1]) if has_models else tuple(y.shape)
-        _checks.shape_is("sample_weight", sample_weight, needed, "one weight for each row of X")
+        _checks.shape_is("sample_weight", tuple(sample_weight.shape), needed, "one weight for each row of X")
         weight = weight * (sample_weight[..., None] if has_models else sample_weight)
     # Less the first row, a constant target is exactly zero, and so is its spread.
     shifted = y - (y[..., :1, :] if has_models else y[..., :1])

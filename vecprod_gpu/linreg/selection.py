@@ -177,7 +177,7 @@ def _joint_moments(X: Array, y: Array, sample_weight: Array | None) -> tuple[int
     X, y = as_arrays(common_kind(X=X, y=y, sample_weight=sample_weight), X, y)
     if X.ndim != 2 or 0 in X.shape:
         raise ShapeError(f"X has shape {tuple(X.shape)}; needed is (n, d), a row for each observation")
-    _checks.shape_is("y", y, (X.shape[0],), "one target for each row of X")
+    _checks.shape_is("y", y.shape, (X.shape[0],), "one target for each row of X")
     rows = Rows.read(X, y, sample_weight)
     if rows.weights is not None:
         _checks.weights("sample_weight", on_host(rows.weights))

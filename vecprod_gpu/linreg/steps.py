@@ -1,6 +1,5 @@
 """One gradient, or one descent step, of linear regression: X is read once."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -85,7 +84,10 @@ def linreg_gradient(
     >>> float(loss)
     0.5
     """
-    return _recorded(_gradient, (X, y, w, sample_weight, out), (l2, return_loss))
+    if (recordings := recordings_of(type(X))) is not None:
+        arrays = X, y, w, sample_weight, out
+        return recordings.of_call(_gradient, current_mode(), arrays, (l2, return_loss))
+    return _gradient(X, y, w, sample_weight, out, l2, return_loss)
 
 
 @takes_any_library
@@ -138,15 +140,10 @@ def linreg_step(
     >>> vp.linreg_step(X, y, np.zeros(2), 0.01)
     array([0.06666667, 0.09666667])
     """
-    return _recorded(_step, (X, y, w, sample_weight, out), (learning_rate, l1, l2))
-
-
-def _recorded(way: Callable[..., Any], arrays: tuple[Array | None, ...], options: tuple[Any, ...]) -> Any:
-    """``way(*arrays, *options)``, whose launches are repeated where the arrays' library lets them be."""
-    recordings = recordings_of(type(arrays[0]))
-    if recordings is None:
-        return way(*arrays, *options)
-    return recordings.of_call(way, current_mode(), arrays, options)
+    if (recordings := recordings_of(type(X))) is not None:
+        arrays = X, y, w, sample_weight, out
+        return recordings.of_call(_step, current_mode(), arrays, (learning_rate, l1, l2))
+    return _step(X, y, w, sample_weight, out, learning_rate, l1, l2)
 
 
 def _gradient(
@@ -161,7 +158,7 @@ def _gradient(
     l2 = _checks.real("l2", l2, minimum=0.0)
     problem, native_w = Problem.prepare(X, y, w, sample_weight, out)
     loss = problem.empty(problem.shapes.native_loss, np.float64) if return_loss else None
-    gradient = _run(problem, native_w, out, l2=l2, loss=loss)
+    gradient = _run(problem, native_w, out, loss, 0.0, l2, None)
     return (gradient, problem.to_caller(loss, problem.shapes.loss)) if return_loss else gradient
 
 
@@ -179,23 +176,30 @@ def _step(
     l1 = _checks.real("l1", l1, minimum=0.0)
     l2 = _checks.real("l2", l2, minimum=0.0)
     problem, native_w = Problem.prepare(X, y, w, sample_weight, out)
-    return _run(problem, native_w, out, l1=l1, l2=l2, learning_rate=learning_rate)
+    return _run(problem, native_w, out, None, l1, l2, learning_rate)
 
 
-def _run(problem: Problem, w: Array, out: Array | None, *, loss: Array | None = None, **how: Any) -> Array:
+def _run(
+    problem: Problem,
+    w: Array,
+    out: Array | None,
+    loss: Array | None,
+    l1: float,
+    l2: float,
+    learning_rate: float | None,
+) -> Array:
     """One pass into `out`, or into new memory in the caller's shape."""
     shapes, backend = problem.shapes, problem.backend
-    if out is None:
+    how = None, l1, l2, learning_rate
+    if out is not None:
+        _checks.output(out, problem.kind, shapes.w, problem.dtype)
+    if out is None or problem.kind == "numpy":  # the kernels of the host write to aligned memory only
         native = problem.empty(shapes.native_w)
-        problem.run(w, out=native, loss=loss, **how)
-        return problem.to_caller(native, shapes.w)
-    _checks.output(out, problem.kind, shapes.w, problem.dtype)
-    buffered = problem.kind == "numpy"  # the kernels of the host write to aligned memory only
-    destination = Destination(
-        problem.choice, problem.kind, shapes.w, problem.sums, out, packed=True, buffered=buffered
-    )
+        problem.run(w, native, loss, *how)
+        return problem.to_caller(native, shapes.w) if out is None else problem.write(native, out)
+    destination = Destination(problem.choice, problem.kind, shapes.w, problem.sums, out, packed=True)
     destination.avoid(backend.reshape(w, shapes.w), unless_identical=True)
     rows = (problem.X, problem.y, problem.sample_weight)
     destination.avoid(*(array for array in rows if array is not None))
-    problem.run(w, out=backend.reshape(destination.native, shapes.native_w), loss=loss, **how)
+    problem.run(w, backend.reshape(destination.native, shapes.native_w), loss, *how)
     return destination.result()

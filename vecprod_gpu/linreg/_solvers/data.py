@@ -12,7 +12,8 @@ from ..._arrays import Array, Kind, as_arrays, common_kind
 from ..._costs import Work
 from ..._layout import size
 from ...errors import ArgumentError, ShapeError
-from .._problem import Problem, read_models
+from .._plan import read_models
+from .._problem import Problem
 from .._settings import Settings
 from .._streaming.rows import Layout, Rows, on_host
 from .._streaming.streamed import segment_rows

@@ -12,7 +12,7 @@ from ..._arrays import Array, Kind, as_arrays, common_kind, kind_of
 from ..._finite import first_not_finite
 from ..._layout import byte_bounds, size
 from ...errors import NotFiniteError, ShapeError
-from .._problem import read_observations, read_targets, result_dtype
+from .._plan import look_of, read_observations, read_targets, result_dtype
 
 Host = np.ndarray[Any, Any]
 
@@ -90,11 +90,12 @@ class Rows:
         X, y, weights = (
             None if array is None else as_arrays(kind, array)[0] for array in (X, y, sample_weight)
         )
-        lead, _, d = read_observations(X, weights)
-        models = (0,) if y is None else read_targets(X, y)
+        (X_shape, X_dtype), (y_shape, y_dtype), (s_shape, s_dtype) = map(look_of, (X, y, weights))
+        lead, _, d = read_observations(X_shape, s_shape)
+        models = (0,) if y is None else read_targets(X_shape, y_shape)
         if y is not None and 0 in models:
             raise ShapeError("y has no columns")
-        dtype = result_dtype(X=X, y=y, sample_weight=weights)
+        dtype = result_dtype(X=X_dtype, y=y_dtype, sample_weight=s_dtype)
         return cls(kind, Layout(lead, d, models), dtype, X, y, weights)
 
     @property
