@@ -7,7 +7,7 @@ reported as wrong.
 """
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -136,12 +136,23 @@ def run(
             missing[runner.name] = f"{type(error).__name__}: {error}"  # a line in the report, no failure
         else:
             timers[runner.name] = timer
-    seconds = _take_turns(timers, turns)
+    seconds = take_turns({name: timer.turn for name, timer in timers.items()}, turns)
     timings = {
         name: Timing(tuple(seconds[name]), errors[name], _is_wrong(errors[name], tolerance), timer.how)
         for name, timer in timers.items()
     }
     return Race(row, timings, missing)
+
+
+def take_turns(timed: Mapping[str, Callable[[], float]], turns: int) -> dict[str, list[float]]:
+    """What each gives, one number a turn; each turn begins with another of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in timed}
+    names = list(timed)
+    for turn in range(turns):
+        first = turn % len(names)
+        for name in (*names[first:], *names[:first]):
+            seconds[name].append(timed[name]())
+    return seconds
 
 
 def quartiles(numbers: Sequence[float]) -> tuple[float, float]:
@@ -156,16 +167,6 @@ def relative_error(expected: Any, result: Any) -> float:
     """Largest difference in units of the largest element."""
     difference = np.abs(np.asarray(result, np.float64) - expected)
     return float(difference.max() / np.abs(expected).max())
-
-
-def _take_turns(timers: dict[str, Timer], turns: int) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {name: [] for name in timers}
-    names = list(timers)
-    for turn in range(turns):
-        first = turn % len(names)
-        for name in (*names[first:], *names[:first]):
-            seconds[name].append(timers[name].turn())
-    return seconds
 
 
 def _error(runner: Runner, timer: Timer, check: Callable[[Any], float]) -> float | None:

@@ -14,6 +14,11 @@ PATH = "PYTHONPATH"
 STARTUP = str(Path(__file__).parent / "startup")
 
 
+def path_of_others() -> list[str]:
+    """What the path of modules names beside our hook."""
+    return [part for part in os.environ.get(PATH, "").split(os.pathsep) if part not in ("", STARTUP)]
+
+
 class Environment:
     """Variables that were set, and what they were before."""
 
@@ -37,5 +42,4 @@ class Environment:
 
     def invite(self) -> None:
         """Have children install what this process installed."""
-        others = [part for part in os.environ.get(PATH, "").split(os.pathsep) if part != STARTUP]
-        self.set(**{ENABLED: "1", PATH: os.pathsep.join([STARTUP, *filter(None, others)])})
+        self.set(**{ENABLED: "1", PATH: os.pathsep.join([STARTUP, *path_of_others()])})

@@ -4,14 +4,13 @@ import os
 import subprocess
 import sys
 
-from ._children import ENABLED, PATH, STARTUP
+from ._children import ENABLED, PATH, path_of_others
 from ._startup import BEGUN
 
 
 def is_heard() -> bool:
     """Whether an interpreter like this one, with the variable set, begins to wait for NumPy."""
-    others = [part for part in os.environ.get(PATH, "").split(os.pathsep) if part not in ("", STARTUP)]
-    environment = {**os.environ, ENABLED: "1", PATH: os.pathsep.join(others)}
+    environment = {**os.environ, ENABLED: "1", PATH: os.pathsep.join(path_of_others())}
     question = f"import sys; sys.exit({BEGUN!r} not in sys.modules)"
     return not subprocess.run([sys.executable, "-c", question], env=environment, check=False).returncode
 
