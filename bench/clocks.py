@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from .runner import Runner
 
 TURN_SECONDS = 0.02  # a runner that is faster is called repeatedly within its turn
+BRIEF = 1e-3  # seconds of a round whose threads must not have to share their processors with others
+SETTLE_SECONDS = 0.12  # OpenBLAS's threads keep theirs busy for 0.107 s after a call, torch's for 0.005 s
 GRAPH_SECONDS = 0.002  # likewise, within its graph
 MOST_CALLS_CAPTURED = 256
 CALLS_IN_A_TURN = 400  # their launches stay below the thousand that the driver queues before it blocks
@@ -57,21 +59,27 @@ class WallClock:
         Waits for a device to finish; nothing on a CPU.
     turn_seconds : float
         Calls are repeated for so long within a turn.
+    settle_seconds : float
+        Pause before a turn of brief calls: the threads of the runner before wait awake for a while.
     """
 
     wait: Callable[[], object] = lambda: None
     turn_seconds: float = TURN_SECONDS
+    settle_seconds: float = 0.0
 
     def timer(self, runner: Runner) -> Timer:
         """Count how many rounds fill a turn, once the result has been looked at."""
         rounds: list[int] = []
 
         def turn() -> float:
+            if not rounds:
+                self._round(runner)
+                rounds.append(self._rounds_in_a_turn(runner))
+            if rounds[0] * BRIEF > self.turn_seconds:
+                time.sleep(self.settle_seconds)
             # A round that is not timed comes first: it pays for what the runner before left in the caches,
             # where tens of megabytes may still have to be written back.
             self._round(runner)
-            if not rounds:
-                rounds.append(self._rounds_in_a_turn(runner))
             started = time.perf_counter()
             for _ in range(rounds[0]):
                 self._round(runner)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .bars import Verdict, judge
-from .clocks import TURN_SECONDS, CallClock, Clock, KernelClock, ReportedClock, WallClock
+from .clocks import SETTLE_SECONDS, TURN_SECONDS, CallClock, Clock, KernelClock, ReportedClock, WallClock
 from .peers import Peers
 from .race import Race, run
 from .row import FULL_TURNS, Row
@@ -22,7 +22,7 @@ class Pace:
         Of the sizes.
     turns : int
         Of each race.
-    turn_seconds : float
+    turn_seconds, settle_seconds : float
         See `WallClock`.
     compiles : bool
         Whether torch.compile takes part.
@@ -31,12 +31,13 @@ class Pace:
     scale: float
     turns: int
     turn_seconds: float
+    settle_seconds: float
     compiles: bool
 
 
-FULL = Pace(1.0, FULL_TURNS, TURN_SECONDS, compiles=True)
+FULL = Pace(1.0, FULL_TURNS, TURN_SECONDS, SETTLE_SECONDS, compiles=True)
 # Two hundred runners take three turns each, and all of them have to end within a minute.
-QUICK = Pace(0.02, 3, 0.004, compiles=False)
+QUICK = Pace(0.02, 3, 0.004, 0.0, compiles=False)
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,8 @@ def suite(device: str, words: list[str], quick: bool) -> Iterator[Suite]:
         from .host.rows import rows as host_rows
 
         chosen = choose(host_rows(), words, pace.scale)
-        host_clocks = {"wall": WallClock(turn_seconds=pace.turn_seconds), "reported": ReportedClock()}
+        wall = WallClock(turn_seconds=pace.turn_seconds, settle_seconds=pace.settle_seconds)
+        host_clocks = {"wall": wall, "reported": ReportedClock()}
         yield Suite(device, chosen, Peers(compiles=pace.compiles), host_clocks, pace.scale, pace.turns)
 
 

@@ -12,9 +12,6 @@ from numba.extending import intrinsic
 
 from ._numba import compiled
 
-STUBBORN = 1 << 13  # rounds, a tenth of a millisecond: whoever yields may not be back for several
-ROUNDS_TO_YIELD = 512  # some microseconds
-
 _I64 = ir.IntType(64)
 _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint", (1,))}
 """What tells a processor that a loop only waits, by the first word of LLVM's name for it."""
@@ -83,7 +80,7 @@ def change(typing_context: Any, address: Any, expected: Any, value: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _pause(typing_context: Any) -> Any:
+def pause(typing_context: Any) -> Any:
     """Leave a core to the other thread that may run on it, for a moment."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -100,16 +97,14 @@ def _pause(typing_context: Any) -> Any:
 
 if _find_yield():
     _yield = types.ExternalFunction("vecprod_yield", types.int32())
+
+    @compiled()
+    def give_way() -> None:
+        """Leave the processor to a thread that waits for it, if there is one."""
+        _yield()
+
 else:
 
     @compiled()
-    def _yield() -> None:
-        """Nothing, where the system's own cannot be found."""
-
-
-@compiled()
-def wait(rounds: int) -> None:
-    """The next of so many rounds of waiting: a moment, and after the first ones the processor for others."""
-    if rounds >= STUBBORN and rounds % ROUNDS_TO_YIELD == 0:
-        _yield()
-    _pause()
+    def give_way() -> None:
+        """Nothing, where the system's way cannot be found."""

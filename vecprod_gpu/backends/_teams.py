@@ -23,7 +23,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import _threads
-from ._atomics import add, change, look, merge, put, wait
+from ._atomics import add, change, give_way, look, merge, pause, put
 from ._numba import compiled
 
 PATIENCE = 500e-6  # seconds until a helper leaves; most programs that call again do it sooner
@@ -80,6 +80,7 @@ def helpers_for(threads: int) -> int:
     """
     helpers = min(threads, SEATS) - 1
     if helpers > 0 and _threads.calls_follow():
+        _rounds(PATIENCE)  # loads what helpers run: in their threads that would keep the GIL from this one
         _threads.seat(helpers, seats)
     return helpers
 
@@ -177,10 +178,8 @@ def share(seats: int, helpers: int, job: int, arguments: int, start: int, stop: 
         # Who has not seen the order is kept from running, perhaps by this very thread: let it sleep, and wake
         # on another processor.
         begun += not change(seat, order, LEAVE)
-    waited = 0
     while look(order + ENDED) < begun:
-        waited += 1
-        wait(waited)
+        give_way()
     result: int = look(order + RESULT)
     if result & FAILED:
         raise MemoryError
@@ -230,7 +229,7 @@ def _serve(seats: int, patience: int) -> None:
             put(seat, FREE)
             waited = 0
         waited += 1
-        wait(waited)
+        pause()  # and does not give way: beside a thread that never does, its turn comes milliseconds later
 
 
 @compiled()
