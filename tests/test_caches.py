@@ -82,13 +82,17 @@ def test_an_unwritable_cache_folder_is_no_failure(tmp_path):
     assert ended.returncode == 0, ended.stderr
 
 
-def test_compiled_code_goes_to_the_users_cache_folder(tmp_path):
-    """Beside the source it would outlive an uninstallation, and hide the next editable one."""
+@pytest.mark.parametrize("changed", ["", "import os, numba; os.environ['NUMBA_NUM_THREADS'] = '3'\n"])
+def test_compiled_code_goes_to_the_users_cache_folder(changed, tmp_path):
+    """Beside the source it would outlive an uninstallation, and hide the next editable one.
+
+    Numba reads its variables again when it compiles, where one has changed, and forgets the folder.
+    """
     package, cache = copy_of_the_package(tmp_path), tmp_path / "cache"
     folders = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"), str(cache))
-    ended = run_python(SHORT_CALLS, PYTHONPATH=str(tmp_path), NUMBA_CACHE_DIR="", **folders)
+    ended = run_python(changed + SHORT_CALLS, PYTHONPATH=str(tmp_path), NUMBA_CACHE_DIR="", **folders)
     assert ended.returncode == 0, ended.stderr
-    assert list(cache.rglob("*.nbi"))
+    assert list(cache.rglob("guf-*.nbi"))
     assert not list(package.rglob("*.nbi"))
 
 
@@ -163,6 +167,20 @@ def test_torn_cache_files_are_no_failure(tmp_path):
         file.write_bytes(b"")
     ended = run_python(SHORT_CALLS, NUMBA_CACHE_DIR=str(tmp_path))
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_loop_is_compiled_anew_with_its_function(tmp_path):
+    """Of the two files that Numba keeps of a ufunc, the function's alone may be gone."""
+    assert run_python(SHORT_CALLS, NUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
+    loops = {file.name.removeprefix("guf-") for file in tmp_path.rglob("guf-*.nb?")}
+    functions = [file for file in tmp_path.rglob("*.nb?") if file.name in loops]
+    assert functions
+    for file in functions:
+        file.unlink()
+    for _ in range(2):
+        another = "import numba; [numba.njit(lambda x: x + 1)(2) for _ in range(3)]\n"  # moves Numba's count
+        ended = run_python(another + SHORT_CALLS, NUMBA_CACHE_DIR=str(tmp_path))
+        assert ended.returncode == 0, ended.stderr
 
 
 def test_each_state_of_the_sources_has_a_folder_of_its_own(tmp_path, monkeypatch):

@@ -49,7 +49,7 @@ def meet(arguments, start, stop):
 
 def fail(arguments, start, stop):
     if arguments[0] <= start:
-        raise ValueError
+        raise MemoryError
     return 0
 
 
@@ -153,6 +153,23 @@ def test_who_finds_no_seat_goes(seats):
     assert (seats._numbers[:, 0] == _teams.TAKEN).all()
 
 
+def test_one_function_may_have_several_jobs_done(seats, sitting):
+    first, second = _teams.job_of(count_visits), _teams.job_of(meet)
+
+    @numba.njit(nogil=True)
+    def both(seats, visits, here):
+        job, arguments = first((visits, 2))
+        _teams.share(seats, 1, job, arguments, 0, visits.size, 3)
+        job, arguments = second((here.ctypes.data, 2))
+        _teams.share(seats, 1, job, arguments, 0, 2, 1)
+
+    sitting(1)
+    visits, here = np.zeros(20, np.int64), np.zeros(1, np.int64)
+    both(seats.address, visits, here)
+    assert (visits == 2).all()
+    assert here[0] == 2
+
+
 @pytest.mark.parametrize("helpers", [0, 2])
 def test_a_failure_anywhere_is_raised(helpers, seats, sitting):
     sitting(helpers)
@@ -228,12 +245,16 @@ class TestOfGradients:
         assert occupied(_teams.seats) == 0
 
     @can_fork
-    def test_are_not_expected_in_a_forked_child(self, problem):
-        _teams.seats._numbers[0, 0] = _teams.FREE
+    def test_are_not_expected_in_a_forked_child(self, monkeypatch):
+        monkeypatch.setattr(_teams, "PATIENCE", 60.0)
+        _teams._rounds(60.0)
+        _threads.seat(2, _teams.seats)
+        while occupied(_teams.seats) < 2:
+            time.sleep(0.001)
         try:
             assert in_children("fork", 1, seats_taken) == [0]
         finally:
-            _teams.seats.clear()
+            _teams.seats.dismiss()
 
 
 def seats_taken():

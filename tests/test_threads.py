@@ -122,6 +122,7 @@ class TestThePool:
         assert threads_at_once() == 4
         may_end.set()
         call.join(30)
+        assert not call.is_alive()
         assert sorted(done) == list(range(8))
 
     def test_is_not_made_for_one_thread_or_a_small_call(self):

@@ -45,6 +45,7 @@ def folder() -> Iterator[None]:
     Numba's own choice lies beside the source, where the files outlive ``pip uninstall`` and keep the
     package's folder: without its ``__init__.py`` that hides the next editable installation.
     """
+    numba.config.reload_config()  # which a compilation would do meanwhile, and so lose the folder
     chosen, own = numba.config.CACHE_DIR, folder_of_sources()
     numba.config.CACHE_DIR = str(own)
     try:

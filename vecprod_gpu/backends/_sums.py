@@ -39,10 +39,8 @@ COUNTER_BITS = 40  # of the pairwise sum: enough for 2**40 blocks
 TASK_ELEMENTS = 1 << 19  # of X, for each model; a thread takes no less at a time, if there is so much
 AWAKE_ELEMENTS = 1 << 16  # the same of threads that wait awake, for less than a task
 ALL = 1 << 40  # more stripes than there are
-SHORT_ROW, LONGEST_ROW = (
-    256,
-    2048,
-)  # bytes: lines are asked for far ahead, near ahead, or by the processor alone
+SHORT_ROW = 256  # bytes, up to which lines are asked for far ahead
+LONGEST_ROW = 2048  # bytes, up to which they are asked for near ahead; past them the processor does by itself
 FAR_AHEAD, NEAR_AHEAD = 4096, 1024
 TILE_BYTES = 1 << 14  # of rows that several models read one after another
 MOST_GROUPED = 256  # bytes of a row, up to which rows are summed in groups

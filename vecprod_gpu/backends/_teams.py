@@ -35,7 +35,7 @@ EMPTY, FREE, TAKEN, LEAVE = range(4)  # what is on a seat, if no order: a helper
 
 JOB, ARGUMENTS, NEXT, STOP, BLOCK, ENDED, RESULT = range(0, 56, 8)  # bytes from an order to its numbers
 ORDER_NUMBERS = 7
-FAILED = 1 << 62  # in a result: memory was short
+FAILED = 1 << 62  # in a result: a kernel raised, and all that those here raise is MemoryError
 
 _I64 = ir.IntType(64)
 _JOB = ir.FunctionType(_I64, [_I64] * 3)
@@ -105,12 +105,14 @@ def _rounds(seconds: float) -> int:
 def job_of(kernel: Callable[..., int]) -> Any:
     """For compiled code: ``job(arguments)`` gives two addresses by which threads call a kernel.
 
-    They hold as long as the function runs that has called it.
+    They hold as long as the function runs that has called it.  It keeps alive what is in the tuple: arrays
+    that it was given itself, or uses afterwards.
 
     Parameters
     ----------
     kernel : callable
-        ``kernel(arguments, start, stop)`` of a tuple and a range, for Numba. Returns an integer.
+        ``kernel(arguments, start, stop)`` of a tuple and a range, for Numba. Returns an integer; raises only
+        where memory is short.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
@@ -119,7 +121,9 @@ def job_of(kernel: Callable[..., int]) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             slot = cgutils.alloca_once_value(builder, values[0])
-            function = ir.Function(builder.module, _JOB, f"{builder.function.name}.job")
+            function = ir.Function(
+                builder.module, _JOB, builder.module.get_unique_name(f"{builder.function.name}.job")
+            )
             function.linkage = "internal"
             inside = ir.IRBuilder(function.append_basic_block())
             address, start, stop = function.args
@@ -223,7 +227,7 @@ def _serve(seats: int, patience: int) -> None:
         if found == LEAVE:
             put(seat, EMPTY)
             return
-        if found != FREE and change(seat, found, TAKEN):
+        if found > LEAVE and change(seat, found, TAKEN):
             _work(found)
             add(found + ENDED, 1)
             put(seat, FREE)

@@ -120,12 +120,13 @@ def seat(threads: int, seats: Seats) -> None:
     """Have so many threads of the pool wait awake, those included who do already."""
     global _seats
     _seats = seats
-    for _ in range(threads - len(_seated)):
+    while len(_seated) < threads:
         _seated.append(None)
         try:
             _pool_of(thread_count()).submit(_sit, seats)
-        except RuntimeError:  # no thread can be started, or the interpreter shuts down
-            _seated.pop()
+        except (
+            RuntimeError
+        ):  # no thread can be started, or the interpreter shuts down; it is queued all the same
             return
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba.extending import register_jitable
+from numba.np.ufunc.wrappers import GufWrapperCache
 
 from ._numba import cached
 from ._small import small_cross, small_cross_rows, small_outer
@@ -148,6 +149,25 @@ def build(function: Callable[..., None], dtype: np.dtype[Any], layout: str, rank
     signature = tuple(numba.types.Array(element, rank, "A") for rank in ranks)
 
     def build(cache: bool) -> Any:
-        return numba.guvectorize([signature], layout, nopython=True, cache=cache)(function)
+        made = numba.guvectorize(layout, nopython=True, cache=cache)(function)
+        made.gufunc_builder.build = _matched(made.gufunc_builder.build, function)
+        made.add(signature)
+        return made.build_ufunc()
 
     return cached(build).ufunc  # type: ignore[no-any-return]
+
+
+def _matched(build: Callable[[Any], Any], function: Callable[..., None]) -> Callable[[Any], Any]:
+    """Numba keeps a function and its loop in two files, each by a name that the process numbered.
+
+    A loop from before its function was compiled anew is of another name, and Numba takes its address for 0.
+    """
+
+    def attempt(compiled: Any) -> Any:
+        types, address, environment = build(compiled)
+        if address:
+            return types, address, environment
+        GufWrapperCache(function).flush()
+        return build(compiled)
+
+    return attempt
