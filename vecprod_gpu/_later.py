@@ -1,5 +1,6 @@
 """Modules that are imported when they are first used: the start of programs without them takes less time."""
 
+import concurrent.futures.thread  # noqa: F401  # it holds a lock during forks: not to come in the midst of one
 from importlib import import_module
 from typing import Any
 
