@@ -197,11 +197,11 @@ import numpy as np
 import vecprod_gpu as vp
 
 def call():
-    return vp.cross(np.ones((100_000, 3)), np.ones((100_000, 3)))
+    return {call}
 
 first = threading.Thread(target=call)
 first.start()
-while "numba" not in sys.modules:  # until its import has begun
+while "{module}" not in sys.modules:  # until its import has begun
     time.sleep(0.001)
 child = os.fork()
 if child == 0:
@@ -213,9 +213,17 @@ sys.exit(os.waitpid(child, 0)[1])
 
 
 @can_fork
-def test_a_fork_waits_for_a_backend_that_is_being_loaded():
-    ended = run_python(FORK_WHILE_LOADING.format(patience=PATIENCE // 4))
+@pytest.mark.parametrize(
+    ("module", "call"),
+    [
+        ("numba", "vp.cross(np.ones((100_000, 3)), np.ones((100_000, 3)))"),
+        ("vecprod_gpu.linreg", "np.array(vp.linreg_gradient is None)"),
+    ],
+)
+def test_a_fork_waits_for_modules_that_are_being_loaded(module, call):
+    ended = run_python(FORK_WHILE_LOADING.format(module=module, call=call, patience=PATIENCE // 4))
     assert ended.returncode == 0, ended.stderr
+    assert "Exception ignored" not in ended.stderr
 
 
 # --- Interrupts and errors -------------------------------------------------------------------------

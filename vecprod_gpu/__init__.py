@@ -1,6 +1,8 @@
 """Batched vector products and linear regression by gradient steps, on CUDA GPUs and CPUs."""
 
-from . import errors, linalg
+from typing import TYPE_CHECKING
+
+from . import _later, errors, linalg
 from ._dispatch import backends, explain, fallback_counts, use_backend
 from ._version import __version__
 from .covariance import batched_corrcoef, batched_cov, corrcoef, cov
@@ -13,20 +15,22 @@ from .geometry import (
     vector_angle,
     vertex_normals,
 )
-from .linreg import (
-    TSQR,
-    CoMoments,
-    FeatureSelection,
-    FitResult,
-    SearchResult,
-    linreg_fit,
-    linreg_gradient,
-    linreg_search,
-    linreg_step,
-    select_features,
-)
 from .products import batched_outer, cross, gram, outer
 from .threads import get_num_threads, set_num_threads
+
+if TYPE_CHECKING:
+    from .linreg import (
+        TSQR,
+        CoMoments,
+        FeatureSelection,
+        FitResult,
+        SearchResult,
+        linreg_fit,
+        linreg_gradient,
+        linreg_search,
+        linreg_step,
+        select_features,
+    )
 
 __all__ = [
     "TSQR",
@@ -64,3 +68,5 @@ __all__ = [
     "vector_angle",
     "vertex_normals",
 ]
+
+_later.import_later(globals(), "linreg")  # which is most of the package, and takes most of its time

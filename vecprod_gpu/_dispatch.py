@@ -1,6 +1,5 @@
 """Which backend runs a call: by where its arrays live, what they hold, and what the user asked for."""
 
-import importlib
 import os
 import threading
 from collections import Counter
@@ -15,7 +14,7 @@ import numpy as np
 
 from . import _costs, _early
 from ._arrays import Kind
-from .backends import _forks
+from ._later import imported
 from .backends._status import Status
 from .errors import BackendUnavailableError, DeviceError, DTypeError, UnknownBackendError
 
@@ -94,8 +93,7 @@ latest = _Latest()
 @cache
 def load(name: str) -> Any:
     """Import a backend's module, once."""
-    with _forks.loading:  # a fork waits for the import to end
-        return importlib.import_module(f"{__package__}.backends.{MODULES[name]}")
+    return imported(f"{__package__}.backends.{MODULES[name]}")
 
 
 @cache

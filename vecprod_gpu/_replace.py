@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 import shutil
 import sys
 import time
@@ -194,7 +193,7 @@ def _unlock(lock: int | None) -> None:
 
 def _name(final: Path, checkpoint: Path | None) -> Path:
     if checkpoint is None:
-        return final.with_name(f"{_prefix(final)}{secrets.token_hex(4)}.tmp")
+        return final.with_name(f"{_prefix(final)}{os.urandom(4).hex()}.tmp")
     key = zlib.crc32(os.fsencode(checkpoint.absolute()))
     return final.with_name(f"{_prefix(final)}{key:08x}.part")
 

@@ -1,7 +1,9 @@
 """How many threads a call on the host may use."""
 
+from typing import Any
+
 from ._checks import count
-from .backends import _threads
+from ._later import imported
 from .errors import ArgumentError
 
 
@@ -47,12 +49,12 @@ def set_num_threads(n: int) -> None:
     >>> vp.set_num_threads(before)
     """
     threads = count("n", n, minimum=1)
-    most = _threads.most_threads()
+    most = _threads().most_threads()
     if threads > most:
         raise ArgumentError(
             f"n must be at most {most}, which is NUMBA_NUM_THREADS or the number of processors; it is {n!r}"
         )
-    _threads.limit_threads(threads)
+    _threads().limit_threads(threads)
 
 
 def get_num_threads() -> int:
@@ -73,4 +75,10 @@ def get_num_threads() -> int:
     >>> vp.get_num_threads() >= 1
     True
     """
-    return _threads.thread_count()
+    number: int = _threads().thread_count()
+    return number
+
+
+def _threads() -> Any:
+    """The module that has them; it brings in `multiprocessing`, whose import takes long."""
+    return imported(f"{__package__}.backends._threads")
