@@ -217,6 +217,7 @@ sys.exit(os.waitpid(child, 0)[1])
     ("module", "call"),
     [
         ("numba", "vp.cross(np.ones((100_000, 3)), np.ones((100_000, 3)))"),
+        ("numba", "vp.linreg_gradient(np.ones((99, 3)), np.ones(99), np.ones(3))"),
         ("vecprod_gpu.linreg", "np.array(vp.linreg_gradient is None)"),
     ],
 )

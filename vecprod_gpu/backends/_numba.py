@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+import numpy.ma  # noqa: F401  # Numba does at a first call, when no fork waits for it
 from numba.core.compiler_lock import global_compiler_lock
 
 from . import _cache, _forks
