@@ -124,9 +124,7 @@ def seat(threads: int, seats: Seats) -> None:
         _seated.append(None)
         try:
             _pool_of(thread_count()).submit(_sit, seats)
-        except (
-            RuntimeError
-        ):  # no thread can be started, or the interpreter shuts down; it is queued all the same
+        except RuntimeError:  # no thread can be started, though it is queued; or the interpreter shuts down
             return
 
 
