@@ -60,7 +60,7 @@ class WallClock:
     turn_seconds : float
         Calls are repeated for so long within a turn.
     settle_seconds : float
-        Pause before a turn of brief calls: the threads of the runner before wait awake for a while.
+        Pause before a turn of brief calls, but the first: the threads of the runner before wait awake a while.
     """
 
     wait: Callable[[], object] = lambda: None
@@ -72,14 +72,13 @@ class WallClock:
         rounds: list[int] = []
 
         def turn() -> float:
-            if not rounds:
-                self._round(runner)
-                rounds.append(self._rounds_in_a_turn(runner))
-            if rounds[0] * BRIEF > self.turn_seconds:
+            if rounds and rounds[0] * BRIEF > self.turn_seconds:
                 time.sleep(self.settle_seconds)
             # A round that is not timed comes first: it pays for what the runner before left in the caches,
             # where tens of megabytes may still have to be written back.
             self._round(runner)
+            if not rounds:
+                rounds.append(self._rounds_in_a_turn(runner))
             started = time.perf_counter()
             for _ in range(rounds[0]):
                 self._round(runner)

@@ -32,7 +32,7 @@ def test_inputs_are_seen_in_place(pair, monkeypatch):
     seen = []
     ours = vp.products._cross
     monkeypatch.setattr("vecprod_gpu.products._cross", lambda *its: seen.append(its) or ours(*its))
-    a = jnp.ones((20_000, 3))
+    a = jnp.ones((200_000, 3))  # too large for the short way, which some call before may have opened
     vp.cross(a, a)
     assert seen[0][0].ctypes.data == a.unsafe_buffer_pointer()
     assert not seen[0][0].flags.writeable
