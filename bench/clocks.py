@@ -60,7 +60,7 @@ class WallClock:
     turn_seconds : float
         Calls are repeated for so long within a turn.
     settle_seconds : float
-        Pause before a turn of brief calls, but the first: the threads of the runner before wait awake a while.
+        Pause before a turn of brief calls, but the first: the threads of the runner before are still awake.
     """
 
     wait: Callable[[], object] = lambda: None
