@@ -201,6 +201,17 @@ class TestOfGradients:
         X = rng.standard_normal((6000, 60))
         return X, X[:, 0] - X[:, 7] + 1, rng.standard_normal(60)
 
+    @pytest.fixture
+    def two_seated(self, three_threads, monkeypatch):
+        """Two threads of the pool that wait for a minute."""
+        monkeypatch.setattr(_teams, "PATIENCE", 60.0)
+        _teams._rounds(60.0)
+        _threads.seat(2, _teams.seats)
+        while occupied(_teams.seats) < 2:
+            time.sleep(0.001)
+        yield
+        _teams.seats.dismiss()
+
     @pytest.mark.parametrize("dtype", ["f", "d"])
     def test_bits_are_those_of_one_thread(self, problem, dtype):
         arrays = [array.astype(dtype) for array in problem]
@@ -232,12 +243,7 @@ class TestOfGradients:
             vp.linreg_gradient(*problem)
         assert _threads._pool is None
 
-    def test_go_where_threads_are_needed_for_python(self, monkeypatch):
-        monkeypatch.setattr(_teams, "PATIENCE", 60.0)
-        _teams._rounds(60.0)
-        _threads.seat(2, _teams.seats)
-        while occupied(_teams.seats) < 2:
-            time.sleep(0.001)
+    def test_go_where_threads_are_needed_for_python(self, two_seated):
         all_there = threading.Barrier(3)
         _threads.for_each_block(lambda start, stop: all_there.wait(30), 3, 1)
         while _threads._seated:  # until the patience of a minute ends, where nobody told them to go
@@ -245,16 +251,8 @@ class TestOfGradients:
         assert occupied(_teams.seats) == 0
 
     @can_fork
-    def test_are_not_expected_in_a_forked_child(self, monkeypatch):
-        monkeypatch.setattr(_teams, "PATIENCE", 60.0)
-        _teams._rounds(60.0)
-        _threads.seat(2, _teams.seats)
-        while occupied(_teams.seats) < 2:
-            time.sleep(0.001)
-        try:
-            assert in_children("fork", 1, seats_taken) == [0]
-        finally:
-            _teams.seats.dismiss()
+    def test_are_not_expected_in_a_forked_child(self, two_seated):
+        assert in_children("fork", 1, seats_taken) == [0]
 
 
 def seats_taken():
