@@ -33,15 +33,29 @@ def load(builder: Any, vector: ir.VectorType, base: Any, offset: Any = 0) -> Any
 
 def load_first(builder: Any, vector: ir.VectorType, base: Any, offset: Any, count: Any) -> Any:
     """A vector whose first lanes, so many, lie at any address, and whose others are 0 and read no memory."""
-    number = ir.IntType(32)
-    lanes = ir.Constant(ir.VectorType(number, vector.count), list(range(vector.count)))
-    counts = splat(builder, lanes.type, builder.trunc(count, number))
-    mask = builder.icmp_signed("<", lanes, counts)
+    mask = _first_lanes(builder, vector, count)
     pointer = cgutils.pointer_add(builder, base, offset, vector.as_pointer())
+    number = ir.IntType(32)
     kind = ir.FunctionType(vector, [pointer.type, number, mask.type, vector])
     name = f"llvm.masked.load.v{vector.count}{vector.element.intrinsic_name}.p0"
     function = cgutils.get_or_insert_function(builder.module, kind, name)
-    return builder.call(function, [pointer, number(1), mask, ir.Constant(vector, [0.0] * vector.count)])
+    return builder.call(function, [pointer, number(1), mask, zeros(vector)])
+
+
+def keep_first(builder: Any, value: Any, count: Any) -> Any:
+    """The first lanes, so many, and 0 in place of the others."""
+    return builder.select(_first_lanes(builder, value.type, count), value, zeros(value.type))
+
+
+def _first_lanes(builder: Any, vector: ir.VectorType, count: Any) -> Any:
+    number = ir.IntType(32)
+    lanes = ir.Constant(ir.VectorType(number, vector.count), list(range(vector.count)))
+    return builder.icmp_signed("<", lanes, splat(builder, lanes.type, builder.trunc(count, number)))
+
+
+def zeros(vector: ir.VectorType) -> Any:
+    """A vector of floating-point zeros."""
+    return ir.Constant(vector, [0.0] * vector.count)
 
 
 def store(builder: Any, value: Any, base: Any, offset: Any = 0) -> None:
@@ -89,6 +103,13 @@ def shuffled(builder: Any, vector: Any, lanes: Iterable[int]) -> Any:
     order = list(lanes)
     mask = ir.VectorType(ir.IntType(32), len(order))(order)
     return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
+
+
+def joined(builder: Any, first: Any, second: Any) -> Any:
+    """One vector after another in a vector of twice the lanes."""
+    lanes = list(range(2 * first.type.count))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
+    return builder.shuffle_vector(first, second, mask)
 
 
 def splat(builder: Any, vector: ir.VectorType, value: Any) -> Any:

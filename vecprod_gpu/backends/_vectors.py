@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ._llvm import address_of, load, prefetch, store, unpacked
+from ._llvm import address_of, joined, load, prefetch, store, unpacked
 
 
 def _has_wide_registers() -> bool:
@@ -125,7 +125,7 @@ def pack_lanes(typing_context: Any, source: Any, first: Any, last: Any, element:
         halves = [_transposed(builder, rows[k : k + SIDE]) for k in range(0, LANES, SIDE)]
         for c, parts in enumerate(zip(*halves, strict=True)):
             row = address_of(builder, packed, builder.add(element, element.type(c)))
-            store(builder, _joined(builder, *parts), row)
+            store(builder, joined(builder, *parts), row)
         return context.get_dummy_value()
 
     return signature, generate
@@ -313,13 +313,6 @@ def _row_starts(builder: Any, array: Any, first: Any, last: Any, count: int) -> 
 def _lane_vector(context: Any, kind: Any) -> ir.VectorType:
     """The type of a row of LANES."""
     return ir.VectorType(context.get_data_type(kind.dtype), LANES)
-
-
-def _joined(builder: Any, first: Any, second: Any) -> Any:
-    """One vector after another in a vector of twice the lanes."""
-    lanes = list(range(2 * first.type.count))
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
-    return builder.shuffle_vector(first, second, mask)
 
 
 def _exchanged(builder: Any, upper: Any, lower: Any, step: int) -> tuple[Any, Any]:
