@@ -4,6 +4,7 @@ import gc
 import itertools
 import os
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -24,7 +25,8 @@ can_pool = pytest.mark.skipif(not _memory._CAN_POOL, reason="the system has no M
 def no_kept_memory(monkeypatch):
     """Blocks that earlier tests left behind, or have yet to give back, are out of the way."""
     gc.collect()
-    monkeypatch.setattr(_memory, "_free", type(_memory._free)())
+    for name in ("_warm", "_given"):
+        monkeypatch.setattr(_memory, name, deque())
 
 
 def product(scale):
@@ -39,10 +41,15 @@ def holds(array, scale):
     return (array == np.float32([0, 0, scale])).all()
 
 
+def kept():
+    """The sizes of all blocks that wait for their reuse."""
+    return [len(block) for block in (*_memory._warm, *_memory._given)]
+
+
 def wait_until_kept():
     """Wait for the block: a thread that began too late to help still holds its call's arrays for a moment."""
     deadline = time.monotonic() + PATIENCE
-    while not _memory._free and time.monotonic() < deadline:
+    while not kept() and time.monotonic() < deadline:
         time.sleep(0.001)
 
 
@@ -94,14 +101,21 @@ class TestReusedMemory:
         monkeypatch.setattr(_memory, "KEPT_BYTES", 3 * product(0).nbytes)
         results = [product(scale) for scale in range(6)]
         results.clear()
-        kept = sum(map(len, _memory._free))
-        assert 0 < kept <= _memory.KEPT_BYTES
+        assert 0 < sum(kept()) <= _memory.KEPT_BYTES
+
+    def test_is_given_to_the_system_past_a_bound(self, monkeypatch):
+        monkeypatch.setattr(_memory, "WARM_BYTES", 2 * product(0).nbytes)
+        results = [product(scale) for scale in range(6)]
+        results.clear()
+        wait_until_kept()
+        assert sum(map(len, _memory._warm)) <= _memory.WARM_BYTES < sum(kept())
+        assert holds(product(7), 7)
 
     def test_does_not_serve_a_much_smaller_result(self):
         large = _memory.empty((4 * _memory.POOLED_BYTES,), np.dtype(np.uint8))
         del large
         assert _memory.empty((_memory.POOLED_BYTES,), np.dtype(np.uint8)).size == _memory.POOLED_BYTES
-        assert max(map(len, _memory._free)) == 4 * _memory.POOLED_BYTES
+        assert max(kept()) == 4 * _memory.POOLED_BYTES
 
     @can_fork
     def test_is_its_own_in_a_forked_child(self):
