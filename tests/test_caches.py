@@ -159,6 +159,29 @@ def test_a_full_disk_is_no_failure(tmp_path):
     assert not any(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
 
 
+LOST_CODE = """
+from numba.core.codegen import JITCodeLibrary
+
+def lose(library):
+    raise RuntimeError(f"no compiled object yet for {library}")
+
+JITCodeLibrary.serialize_using_object_code = lose
+"""
+GRADIENT = """
+import numpy as np
+import vecprod_gpu as vp
+
+with vp.use_backend("cpu"):
+    assert vp.linreg_gradient(np.eye(2), np.ones(2), np.ones(2)).tolist() == [0, 0]
+"""
+
+
+def test_compiled_code_that_cannot_be_written_is_no_failure(tmp_path):
+    """Numba said so once, after a compilation beside threads that called what had been compiled before."""
+    ended = run_python(LOST_CODE + GRADIENT, NUMBA_CACHE_DIR=str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_torn_cache_files_are_no_failure(tmp_path):
     assert run_python(SHORT_CALLS, NUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
     files = [file for file in tmp_path.rglob("*.nb?") if file.stat().st_size]

@@ -94,7 +94,7 @@ def _guarded(access: Callable[..., Any], place: Path) -> Callable[..., Any]:
         try:
             with _sole_use(place):
                 return access(*arguments)
-        except ERRORS:
+        except (*ERRORS, RuntimeError):  # the last where Numba has lost the code that it is to write
             return None
 
     return attempt
