@@ -128,7 +128,6 @@ def batched_outer(
     if (
         type(a) is ndarray
         and type(b) is ndarray
-        and out is None
         and alpha is _ONE
         and beta is _ZERO
         and (ufunc := small_outer.get(dtype := a.dtype)) is not None
@@ -137,7 +136,11 @@ def batched_outer(
         and current_mode() is None
     ):
         try:
-            return ufunc(a, b)
+            if out is None:
+                return ufunc(a, b)
+            shape = a.shape
+            if shape[:-1] == b.shape[:-1] and _fits(out, dtype, shape + b.shape[-1:]):
+                return ufunc(a, b, out)
         except ValueError:  # the shapes do not fit: the long way says which
             pass
     if (recordings := recordings_of(type(a))) is not None:
@@ -205,7 +208,6 @@ def cross(
     if (
         type(a) is ndarray
         and type(b) is ndarray
-        and out is None
         and axis is None
         and axisa is _LAST
         and axisb is _LAST
@@ -217,7 +219,10 @@ def cross(
     ):
         try:
             if (shape := a.shape) == b.shape and shape[-1] == 3:
-                return ufunc(a, b)
+                if out is None:
+                    return ufunc(a, b)
+                if _fits(out, dtype, shape):
+                    return ufunc(a, b, out)
         except IndexError:  # no axis: the long way says so
             pass
     if axis is not None:
@@ -229,6 +234,11 @@ def cross(
     if (library := library_of(a, b, out)) is not None:
         return call(library, cross, a, b, axisa, axisb, axisc, out=out)
     return _cross(a, b, out, axisa, axisb, axisc)
+
+
+def _fits(out: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    """Whether a ufunc may write a result of that dtype and shape; it minds overlaps by itself."""
+    return type(out) is ndarray and out.dtype is dtype and out.shape == shape and out.flags.writeable
 
 
 @takes_any_library

@@ -1,0 +1,107 @@
+"""Small products of NumPy arrays, which a compiled ufunc answers at once; with `out`, which it writes."""
+
+import numpy as np
+import pytest
+
+import vecprod_gpu as vp
+from vecprod_gpu import _dispatch
+from vecprod_gpu.backends import _ufuncs
+
+DTYPES = ["f", "d", "i", "D"]
+CALLS = {
+    "cross of two": (vp.cross, np.cross, (3,), (3,), (3,)),
+    "cross of rows": (vp.cross, np.cross, (2, 5, 3), (2, 5, 3), (2, 5, 3)),
+    "outer products": (
+        vp.batched_outer,
+        lambda a, b: a[..., :, None] * b[..., None, :],
+        (2, 4, 3),
+        (2, 4, 5),
+        (2, 4, 3, 5),
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def built():
+    """The ufuncs, which a first larger call would have compiled."""
+    for dtype in map(np.dtype, DTYPES):
+        _ufuncs.cross_ufunc(dtype)
+        _ufuncs.cross_rows_ufunc(dtype)
+        _ufuncs.outer_ufunc(dtype)
+
+
+@pytest.fixture(params=CALLS)
+def case(request):
+    return CALLS[request.param]
+
+
+@pytest.fixture
+def no_long_way(monkeypatch):
+    def fail(*_):
+        raise AssertionError("the call went the long way")
+
+    monkeypatch.setattr(_dispatch, "choose", fail)
+
+
+def draw(rng, shape, dtype):
+    return (10 * rng.standard_normal(shape) + (1j if dtype == "D" else 0)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", ["packed", "reversed", "gaps"])
+def test_out_is_written_at_once(case, dtype, layout, rng, no_long_way):
+    ours, numpys, *shapes, result = case
+    a, b = (draw(rng, shape, dtype) for shape in shapes)
+    around = np.full((*result[:-1], 2 * result[-1]), 77, dtype)
+    out = {
+        "packed": around[..., : result[-1]].copy(),
+        "reversed": around[..., result[-1] - 1 :: -1],
+        "gaps": around[..., ::2],
+    }[layout]
+    assert ours(a, b, out=out) is out
+    np.testing.assert_allclose(out, numpys(a, b), rtol=1e-6)
+    if layout == "gaps":
+        assert (around[..., 1::2] == 77).all()
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("shift", [-1, 0, 1])
+def test_out_may_overlap_an_input(dtype, shift, rng, no_long_way):
+    memory = draw(rng, (12, 3), dtype)
+    a, b, out = memory[2:9], draw(rng, (7, 3), dtype), memory[2 + shift : 9 + shift]
+    expected = np.cross(a, b)
+    assert vp.cross(a, b, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error"),
+    [
+        (lambda out: out[:-1], ValueError),
+        (lambda out: np.broadcast_to(out, (2, *out.shape)).copy(), ValueError),
+        (lambda out: out.astype(np.int64), TypeError),
+        (lambda out: np.broadcast_to(out, out.shape), ValueError),
+    ],
+    ids=["shorter", "more axes", "integers", "read-only"],
+)
+def test_what_cannot_be_written_is_told_as_ever(case, spoil, error, rng):
+    ours, _, *shapes, result = case
+    a, b = (draw(rng, shape, "d") for shape in shapes)
+    out = spoil(np.zeros(result))
+    with pytest.raises(error, match="out"):
+        ours(a, b, out=out)
+    assert not out.any()
+
+
+def test_a_wider_out_is_cast(case, rng):
+    ours, numpys, *shapes, result = case
+    a, b = (draw(rng, shape, "f") for shape in shapes)
+    out = np.empty(result, np.float64)
+    np.testing.assert_array_equal(ours(a, b, out=out), numpys(a, b).astype(np.float64))
+
+
+def test_memory_of_another_byte_order_is_written(case, rng):
+    ours, numpys, *shapes, result = case
+    a, b = (draw(rng, shape, "d") for shape in shapes)
+    out = np.empty(result, ">f8")
+    np.testing.assert_array_equal(ours(a, b, out=out), numpys(a, b))
