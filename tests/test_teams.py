@@ -15,6 +15,7 @@ from vecprod_gpu.backends._atomics import add, give_way, look
 
 FOREVER = 1 << 40  # rounds
 
+can_move = pytest.mark.skipif(not _teams.CAN_MOVE, reason="the system lets no thread choose its processors")
 can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 
 
@@ -69,12 +70,12 @@ def sitting(seats):
     def sit(count):
         before = occupied(seats)
         for _ in range(count):
-            threads.append(threading.Thread(target=_teams._serve, args=(seats.address, FOREVER)))
+            threads.append(threading.Thread(target=_teams._serve, args=(seats.address, FOREVER, False)))
             threads[-1].start()
         while occupied(seats) < before + count:
             time.sleep(0.001)
 
-    _teams._serve(_teams.Seats().address, 1)  # compiles it
+    _teams._serve(_teams.Seats().address, 1, False)  # compiles it
     yield sit
     while any(thread.is_alive() for thread in threads):
         seats.dismiss()
@@ -85,7 +86,7 @@ def sitting(seats):
 
 
 def occupied(seats):
-    return np.count_nonzero(seats._numbers[:, 0] != _teams.EMPTY)
+    return np.count_nonzero(seats._numbers[: _teams.SEATS, 0] != _teams.EMPTY)
 
 
 @pytest.mark.parametrize("helpers", [0, 1, 3])
@@ -143,14 +144,55 @@ def test_callers_share_the_helpers(seats, sitting):
 
 
 def test_patience_ends(seats):
-    _teams._serve(seats.address, 1000)
+    _teams._serve(seats.address, 1000, True)
     assert occupied(seats) == 0
 
 
+@can_move
+class TestBesideTheCaller:
+    """On one processor only one of the two can run."""
+
+    @pytest.fixture
+    def own_processor(self):
+        """The one that this thread is held on, while the test runs."""
+        allowed = os.sched_getaffinity(0)
+        own = min(allowed)
+        os.sched_setaffinity(0, {own})
+        yield own
+        os.sched_setaffinity(0, allowed)
+
+    def test_a_helper_leaves(self, seats, own_processor):
+        seats._numbers[_teams.SEATS, 0] = own_processor + 1
+        assert _teams._serve(seats.address, FOREVER, True)
+        assert occupied(seats) == 0
+
+    def test_a_helper_elsewhere_stays(self, seats, own_processor):
+        seats._numbers[_teams.SEATS, 0] = own_processor + 2
+        assert not _teams._serve(seats.address, 10 * _teams.LOOK_AROUND, True)
+
+    def test_a_call_tells_where_the_caller_is(self, seats, own_processor):
+        visit_all(seats.address, 1, (np.zeros(5, np.int64), 1), 5, 5)
+        assert seats._numbers[_teams.SEATS, 0] == own_processor + 1
+
+    def test_one_that_may_run_nowhere_else_stays_where_it_is(self, own_processor):
+        _teams._move_away()
+        assert os.sched_getaffinity(0) == {own_processor}
+
+
+@can_move
+def test_a_helper_moves_away(monkeypatch):
+    asked = []
+    monkeypatch.setattr(_teams, "processor", lambda: 3)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda thread: {1, 3, 5})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, allowed: asked.append((thread, allowed)))
+    _teams._move_away()
+    assert asked == [(0, {1, 5}), (0, {1, 3, 5})]
+
+
 def test_who_finds_no_seat_goes(seats):
-    seats._numbers[:, 0] = _teams.TAKEN
-    _teams._serve(seats.address, FOREVER)
-    assert (seats._numbers[:, 0] == _teams.TAKEN).all()
+    seats._numbers[: _teams.SEATS, 0] = _teams.TAKEN
+    _teams._serve(seats.address, FOREVER, True)
+    assert (seats._numbers[: _teams.SEATS, 0] == _teams.TAKEN).all()
 
 
 def test_one_function_may_have_several_jobs_done(seats, sitting):

@@ -17,14 +17,14 @@ _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint
 """What tells a processor that a loop only waits, by the first word of LLVM's name for it."""
 
 
-def _find_yield() -> bool:
-    """Show the compiler how the system lets other threads run; False where it does not."""
-    library, name = ("kernel32", "SwitchToThread") if sys.platform == "win32" else (None, "sched_yield")
+def _find(symbol: str, elsewhere: str, on_windows: str) -> bool:
+    """Show the compiler a function of the system's without arguments, as `symbol`; False if there is none."""
+    library, name = ("kernel32", on_windows) if sys.platform == "win32" else (None, elsewhere)
     try:
         function = getattr(ctypes.CDLL(library), name)
     except (OSError, AttributeError):
         return False
-    llvmlite.binding.add_symbol("vecprod_yield", ctypes.cast(function, ctypes.c_void_p).value)
+    llvmlite.binding.add_symbol(symbol, ctypes.cast(function, ctypes.c_void_p).value)
     return True
 
 
@@ -95,7 +95,7 @@ def pause(typing_context: Any) -> Any:
     return types.void(), generate
 
 
-if _find_yield():
+if _find("vecprod_yield", "sched_yield", "SwitchToThread"):
     _yield = types.ExternalFunction("vecprod_yield", types.int32())
 
     @compiled()
@@ -108,3 +108,19 @@ else:
     @compiled()
     def give_way() -> None:
         """Nothing, where the system's way cannot be found."""
+
+
+if _find("vecprod_processor", "sched_getcpu", "GetCurrentProcessorNumber"):
+    _processor = types.ExternalFunction("vecprod_processor", types.int32())
+
+    @compiled()
+    def processor() -> int:
+        """The number of the processor that this thread runs on."""
+        return _processor()  # type: ignore[no-any-return]
+
+else:
+
+    @compiled()
+    def processor() -> int:
+        """-1: the system does not tell."""
+        return -1

@@ -6,6 +6,9 @@ half a millisecond for the next call, which puts the address of its *order* on t
 too.  When no block is left it takes back what nobody has picked up, so that it never waits for a thread that
 has yet to begin.
 
+A helper that finds itself on the caller's processor keeps it from running, and the system moves neither for a
+millisecond: it asks for another processor.
+
 A seat changes from what is expected there to another number in one step of the processor.  So callers,
 helpers and the end of a helper's patience may meet there in any order.
 """
@@ -23,16 +26,19 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import _threads
-from ._atomics import add, change, give_way, look, merge, pause, put
+from ._atomics import add, change, give_way, look, merge, pause, processor, put
 from ._numba import compiled
 
 PATIENCE = 500e-6  # seconds until a helper leaves; most programs that call again do it sooner
+CAN_MOVE = hasattr(os, "sched_setaffinity")  # a thread can choose its processors
 SAMPLE = 4096  # rounds of waiting, to see how long one takes
 
 SEATS = 128
 SEAT_BYTES = 128  # two lines of the cache, so that neighbours share none wherever the table begins
 EMPTY, FREE, TAKEN, LEAVE = range(4)  # what is on a seat, if no order: a helper waits, works or is to go
 
+CALLER = SEATS * SEAT_BYTES  # bytes from the first seat to one more than the processor of the latest caller
+LOOK_AROUND = 16  # rounds of waiting from one look at the processor to the next
 JOB, ARGUMENTS, NEXT, STOP, BLOCK, ENDED, RESULT = range(0, 56, 8)  # bytes from an order to its numbers
 ORDER_NUMBERS = 7
 FAILED = 1 << 62  # in a result: a kernel raised, and all that those here raise is MemoryError
@@ -51,12 +57,13 @@ class Seats:
     """
 
     def __init__(self) -> None:
-        self._numbers = np.full((SEATS, SEAT_BYTES // 8), EMPTY, np.int64)
+        self._numbers = np.full((SEATS + 1, SEAT_BYTES // 8), EMPTY, np.int64)
         self.address: int = self._numbers.ctypes.data
 
     def sit_down(self) -> None:
         """Carry out orders until none has come for a while."""
-        _serve(self.address, _rounds(PATIENCE))
+        while _serve(self.address, _rounds(PATIENCE), CAN_MOVE):
+            _move_away()
 
     def dismiss(self) -> None:
         """Have the threads that wait go."""
@@ -85,15 +92,23 @@ def helpers_for(threads: int) -> int:
     return helpers
 
 
+def _move_away() -> None:
+    """Go on on another processor, if this thread may."""
+    allowed = os.sched_getaffinity(0)
+    if others := allowed - {processor()}:
+        os.sched_setaffinity(0, others)
+        os.sched_setaffinity(0, allowed)
+
+
 @cache
 def _rounds(seconds: float) -> int:
     """Rounds of waiting that take so long on this machine."""
     empty = Seats()
-    _serve(empty.address, 1)  # compiles it
+    _serve(empty.address, 1, False)  # compiles it
 
     def sample() -> float:
         start = perf_counter()
-        _serve(empty.address, SAMPLE)
+        _serve(empty.address, SAMPLE, False)
         return perf_counter() - start
 
     return int(SAMPLE * seconds / min(sample() for _ in range(5)))
@@ -174,6 +189,7 @@ def share(seats: int, helpers: int, job: int, arguments: int, start: int, stop: 
     put(order + BLOCK, block)
     put(order + ENDED, 0)
     put(order + RESULT, 0)
+    put(seats + CALLER, processor() + 1)
     given = np.empty(helpers, np.int64)
     asked = _give(order, seats, given)
     _work(order)
@@ -216,24 +232,34 @@ def _work(order: int) -> None:
 
 
 @compiled()
-def _serve(seats: int, patience: int) -> None:
-    """Take a seat if there is one, and stay for so many rounds after the last order."""
+def _serve(seats: int, patience: int, can_move: bool) -> bool:
+    """Take a seat if there is one, and stay for so many rounds after the last order.
+
+    Returns
+    -------
+    bool
+        Whether it left because it runs where the caller did, and can move.
+    """
     seat = _take(seats)
     if seat == 0:
-        return
+        return False
     waited = 0
     while waited < patience or not change(seat, FREE, EMPTY):
         found = look(seat)
         if found == LEAVE:
             put(seat, EMPTY)
-            return
+            return False
         if found > LEAVE and change(seat, found, TAKEN):
             _work(found)
             add(found + ENDED, 1)
             put(seat, FREE)
             waited = 0
         waited += 1
+        is_in_the_way = can_move and waited % LOOK_AROUND == 0 and look(seats + CALLER) == processor() + 1
+        if is_in_the_way and change(seat, FREE, EMPTY):
+            return True
         pause()  # and does not give way: beside a thread that never does, its turn comes milliseconds later
+    return False
 
 
 @compiled()
