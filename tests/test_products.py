@@ -80,6 +80,20 @@ class TestCross:
         a, b = draw(rng, shape_a, "float32"), draw(rng, shape_b, "float32")
         assert_as_numpy(vp.cross(a, b), np.cross(a, b))
 
+    @pytest.mark.parametrize("count", [1, 2, 9, 50_000])
+    @pytest.mark.parametrize("dtype", REAL)
+    def test_rows_that_lie_apart(self, backend, rng, dtype, count):
+        """What lies between them is neither used nor changed."""
+        wide, sparse, around = (
+            np.full(shape, np.inf, dtype) for shape in [(count, 5), (2 * count, 3), (count, 4)]
+        )
+        a, b, out = wide[::-1, 1:4], sparse[::2], around[:, :3]
+        a[...], b[...] = draw(rng, (count, 3), dtype), draw(rng, (count, 3), dtype)
+        with np.errstate(all="raise"):
+            assert vp.cross(a, b, out=out) is out
+            assert_as_numpy(out, np.cross(a, b))
+        assert np.isposinf(around[:, 3]).all()
+
     @pytest.mark.parametrize("axes", [(0, 0, 0), (0, 1, 0), (1, 0, -1), (-2, -1, 1), (0, 0, 1)])
     def test_axes(self, backend, rng, axes):
         a, b = draw(rng, (3, 3), "float64"), draw(rng, (3, 3), "float64")

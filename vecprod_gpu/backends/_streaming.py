@@ -23,6 +23,7 @@ from numba.extending import intrinsic
 from ._llvm import (
     address_of,
     load,
+    load_first,
     multiplied,
     prefetch,
     shuffled,
@@ -174,6 +175,39 @@ stream_packed_cross = _packed_cross_by(_past_cache, ask_ahead=False)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def write_cross_of_rows(typing_context: Any, out: Any, a: Any, b: Any) -> Any:
+    """``out[i] = a[i] × b[i]`` of ``(n, 3)`` arrays of floats, whose rows are dense but may lie anywhere.
+
+    The gaps hide from the processor what is read next: it is asked for.
+    """
+    signature = types.void(out, a, b)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        out, a, b = unpacked(context, builder, signature, arguments)
+        scalar = context.get_data_type(signature.args[0].dtype)
+        vector = ir.VectorType(scalar, 4)  # the last lane reads no memory
+        rows = cgutils.unpack_tuple(builder, out.shape)[0]
+        next_ones = [1, 2, 0, 3]
+        with cgutils.for_range(builder, rows) as loop:
+            target, *sources = (address_of(builder, array, loop.index) for array in (out, a, b))
+            prefetch(builder, cgutils.pointer_add(builder, target, AHEAD), to_write=True)
+            for source in sources:
+                prefetch(builder, cgutils.pointer_add(builder, source, AHEAD))
+            x, y = (load_first(builder, vector, source, 0, rows.type(3)) for source in sources)
+            turned = subtracted(
+                builder,
+                multiplied(builder, x, shuffled(builder, y, next_ones)),
+                multiplied(builder, shuffled(builder, x, next_ones), y),
+            )
+            size = context.get_abi_sizeof(scalar)
+            for lanes, offset in (([1, 2], 0), ([0], 2 * size)):
+                store(builder, shuffled(builder, turned, lanes), target, offset)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def ask_ahead(typing_context: Any, out: Any, index: Any) -> Any:
     """Ask for the line that is to be written soon after ``out[index]``."""
 
@@ -184,18 +218,6 @@ def ask_ahead(typing_context: Any, out: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(out, index), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def ask_for(typing_context: Any, array: Any, index: Any, offset: Any) -> Any:
-    """Ask for the line that lies so many bytes after ``array[index]``, which is to be read soon."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array, index, offset = unpacked(context, builder, signature, arguments)
-        prefetch(builder, cgutils.pointer_add(builder, address_of(builder, array, index), offset))
-        return context.get_dummy_value()
-
-    return types.void(array, index, offset), generate
 
 
 def _pointer(builder: Any, scalar: Any, array: Any, *indices: Any) -> Any:

@@ -22,6 +22,7 @@ from ._streaming import (
     stream_packed_cross,
     stream_scaled_row,
     stream_short_rows,
+    write_cross_of_rows,
     write_packed_cross,
     write_scaled_row,
     write_short_rows,
@@ -62,6 +63,16 @@ def cross_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
 
         def cross(a: Any, b: Any, out: Any) -> None:
             _cross_rows(a, b, out, 0)
+
+    elif dtype.kind == "f":
+
+        def cross(a: Any, b: Any, out: Any) -> None:
+            if _is_packed(a) and _is_packed(b) and _is_packed(out):
+                _cross_rows(a, b, out, write_packed_cross(out, a, b))
+            elif _has_dense_rows(a) and _has_dense_rows(b) and _has_dense_rows(out):
+                write_cross_of_rows(out, a, b)
+            else:
+                _cross_rows(a, b, out, 0)
 
     else:
 
@@ -128,7 +139,13 @@ def _cross_rows(a: Any, b: Any, out: Any, first: int) -> None:
 @register_jitable  # type: ignore[untyped-decorator]
 def _is_packed(rows: Any) -> bool:
     """Whether an array of two axes has no gaps."""
-    return rows.strides[1] == rows.itemsize and rows.strides[0] == rows.shape[1] * rows.itemsize  # type: ignore[no-any-return]
+    return _has_dense_rows(rows) and rows.strides[0] == rows.shape[1] * rows.itemsize  # type: ignore[no-any-return]
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _has_dense_rows(rows: Any) -> bool:
+    """Whether the elements of each row lie side by side."""
+    return rows.strides[1] == rows.itemsize  # type: ignore[no-any-return]
 
 
 @register_jitable  # type: ignore[untyped-decorator]
