@@ -66,8 +66,8 @@ def test_memory_is_shared(pair, monkeypatch):
     seen = []
     ours = vp.products._cross
     monkeypatch.setattr("vecprod_gpu.products._cross", lambda *its: seen.append(its) or ours(*its))
-    a = xp.asarray(np.ones((20_000, 3)))
-    out = xp.empty((20_000, 3))
+    a = xp.asarray(np.ones((100_000, 3)))
+    out = xp.empty((100_000, 3))
     assert vp.cross(a, a, out=out) is out
     assert [one.ctypes.data for one in seen[0][:3]] == [
         np.from_dlpack(one).ctypes.data for one in (a, a, out)

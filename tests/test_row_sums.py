@@ -1,11 +1,15 @@
 """Gradients of rows of every width: those that stay in registers, those read twice, and what is left over."""
 
+import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
 import pytest
 
 import vecprod_gpu as vp
+from tests.workers import ROOT
 from vecprod_gpu.backends import cpu
 from vecprod_gpu.backends._row_groups import ROWS, SHORT
 
@@ -114,3 +118,37 @@ def test_what_is_not_finite_stays_in_its_column(columns, bad, rng):
     assert np.isnan(residual[2])
     with np.errstate(invalid="ignore"):
         assert np.isnan(vp.linreg_gradient(X, np.zeros(9), w)).all()
+
+
+def test_with_narrow_registers(tmp_path):
+    """As on processors without 64-byte vectors, whose rows stay in fewer and shorter ones."""
+    ended = subprocess.run(
+        [sys.executable, "-c", NARROW],
+        cwd=ROOT,
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_OPT": "0"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+NARROW = """
+import llvmlite.binding
+
+features = llvmlite.binding.get_host_cpu_features()
+features.update({name: False for name in features if "avx512" in name})
+llvmlite.binding.get_host_cpu_features = lambda: features
+
+import numpy as np
+import vecprod_gpu as vp
+from tests import test_row_sums as tests
+from vecprod_gpu.backends import _vectors
+
+assert _vectors.VECTOR_BYTES == 32
+rng = np.random.default_rng(3)
+for columns in (3, 4, 8, 11, 16, 17, 70):
+    X, y, s = tests.TestWidths().draw(rng, 37, columns, "d", "d")
+    w = rng.standard_normal(columns)
+    ours = vp.linreg_gradient(X, y, w, sample_weight=s)
+    tests.assert_close(ours, tests.expected(X, y, w, s), columns, "d")
+"""

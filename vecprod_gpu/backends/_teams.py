@@ -189,7 +189,8 @@ def share(seats: int, helpers: int, job: int, arguments: int, start: int, stop: 
     put(order + BLOCK, block)
     put(order + ENDED, 0)
     put(order + RESULT, 0)
-    put(seats + CALLER, processor() + 1)
+    if helpers > 0:
+        put(seats + CALLER, processor() + 1)
     given = np.empty(helpers, np.int64)
     asked = _give(order, seats, given)
     _work(order)
