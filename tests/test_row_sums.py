@@ -108,7 +108,7 @@ def test_lanes_that_hold_no_column_warn_of_nothing(columns):
 
 @pytest.mark.parametrize("columns", [3, 5, 21, 70])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_finite_stays_in_its_column(columns, bad, rng):
+def test_a_residual_that_is_not_finite_reaches_every_column(columns, bad, rng):
     X = rng.standard_normal((9, columns))
     X[2, 1] = bad
     w = np.ones(columns)

@@ -175,8 +175,13 @@ class TestBesideTheCaller:
         assert seats._numbers[_teams.SEATS, 0] == own_processor + 1
 
     def test_one_that_may_run_nowhere_else_stays_where_it_is(self, own_processor):
-        _teams._move_away()
+        assert not _teams._move_away()
         assert os.sched_getaffinity(0) == {own_processor}
+
+    def test_and_then_leaves_its_seat_for_good(self, seats, own_processor):
+        seats._numbers[_teams.SEATS, 0] = own_processor + 1
+        seats.sit_down()
+        assert occupied(seats) == 0
 
 
 @can_move
@@ -185,7 +190,7 @@ def test_a_helper_moves_away(monkeypatch):
     monkeypatch.setattr(_teams, "processor", lambda: 3)
     monkeypatch.setattr(os, "sched_getaffinity", lambda thread: {1, 3, 5})
     monkeypatch.setattr(os, "sched_setaffinity", lambda thread, allowed: asked.append((thread, allowed)))
-    _teams._move_away()
+    assert _teams._move_away()
     assert asked == [(0, {1, 5}), (0, {1, 3, 5})]
 
 

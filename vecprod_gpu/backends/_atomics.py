@@ -110,7 +110,9 @@ else:
         """Nothing, where the system's way cannot be found."""
 
 
-if _find("vecprod_processor", "sched_getcpu", "GetCurrentProcessorNumber"):
+KNOWS_PROCESSORS = _find("vecprod_processor", "sched_getcpu", "GetCurrentProcessorNumber")
+
+if KNOWS_PROCESSORS:
     _processor = types.ExternalFunction("vecprod_processor", types.int32())
 
     @compiled()

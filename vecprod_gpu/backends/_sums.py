@@ -206,7 +206,7 @@ def _stripes(
     stripes = partials.shape[1]
     tile_rows = min(block_rows, max(ROWS, TILE_ELEMENTS // d // ROWS * ROWS))
     scratch = np.empty((tile_rows, d), X.dtype)
-    models = np.zeros((k, padded(d, X.itemsize)), w.dtype)
+    models = np.zeros((k, padded(d, w.itemsize)), w.dtype)
     gradient = np.empty_like(models)
     squares = np.empty(k, w.dtype)
     stack = np.empty((2 + COUNTER_BITS, k * d + k + 1))

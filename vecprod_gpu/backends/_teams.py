@@ -26,11 +26,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import _threads
-from ._atomics import add, change, give_way, look, merge, pause, processor, put
+from ._atomics import KNOWS_PROCESSORS, add, change, give_way, look, merge, pause, processor, put
 from ._numba import compiled
 
 PATIENCE = 500e-6  # seconds until a helper leaves; most programs that call again do it sooner
-CAN_MOVE = hasattr(os, "sched_setaffinity")  # a thread can choose its processors
+CAN_MOVE = KNOWS_PROCESSORS and hasattr(os, "sched_setaffinity")  # a thread can choose its processors
 SAMPLE = 4096  # rounds of waiting, to see how long one takes
 
 SEATS = 128
@@ -62,8 +62,8 @@ class Seats:
 
     def sit_down(self) -> None:
         """Carry out orders until none has come for a while."""
-        while _serve(self.address, _rounds(PATIENCE), CAN_MOVE):
-            _move_away()
+        while _serve(self.address, _rounds(PATIENCE), CAN_MOVE) and _move_away():
+            pass
 
     def dismiss(self) -> None:
         """Have the threads that wait go."""
@@ -92,12 +92,13 @@ def helpers_for(threads: int) -> int:
     return helpers
 
 
-def _move_away() -> None:
-    """Go on on another processor, if this thread may."""
+def _move_away() -> bool:
+    """Go on on another processor; whether this thread may."""
     allowed = os.sched_getaffinity(0)
     if others := allowed - {processor()}:
         os.sched_setaffinity(0, others)
         os.sched_setaffinity(0, allowed)
+    return bool(others)
 
 
 @cache
