@@ -201,18 +201,19 @@ def test_who_finds_no_seat_goes(seats):
 
 
 def test_one_function_may_have_several_jobs_done(seats, sitting):
-    first, second = _teams.job_of(count_visits), _teams.job_of(meet)
+    first, second = _teams.job_of(meet), _teams.job_of(count_visits)
 
     @numba.njit(nogil=True)
-    def both(seats, visits, here):
-        job, arguments = first((visits, 2))
-        _teams.share(seats, 1, job, arguments, 0, visits.size, 3)
-        job, arguments = second((here.ctypes.data, 2))
+    def both(seats, here, visits):
+        # That of a helper comes first: one that has not begun when the work is done is told to leave.
+        job, arguments = first((here.ctypes.data, 2))
         _teams.share(seats, 1, job, arguments, 0, 2, 1)
+        job, arguments = second((visits, 2))
+        _teams.share(seats, 1, job, arguments, 0, visits.size, 3)
 
     sitting(1)
-    visits, here = np.zeros(20, np.int64), np.zeros(1, np.int64)
-    both(seats.address, visits, here)
+    here, visits = np.zeros(1, np.int64), np.zeros(20, np.int64)
+    both(seats.address, here, visits)
     assert (visits == 2).all()
     assert here[0] == 2
 
@@ -250,7 +251,8 @@ class TestOfGradients:
 
     @pytest.fixture
     def two_seated(self, three_threads, monkeypatch):
-        """Two threads of the pool that wait for a minute."""
+        """Two threads of the pool that wait for a minute, and never leave their seats to move."""
+        monkeypatch.setattr(_teams, "CAN_MOVE", False)
         monkeypatch.setattr(_teams, "PATIENCE", 60.0)
         _teams._rounds(60.0)
         _threads.seat(2, _teams.seats)

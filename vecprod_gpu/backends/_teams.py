@@ -253,8 +253,8 @@ def _serve(seats: int, patience: int, can_move: bool) -> bool:
             return False
         if found > LEAVE and change(seat, found, TAKEN):
             _work(found)
+            put(seat, FREE)  # first, so that it is free for the next order of a caller who waits for the end
             add(found + ENDED, 1)
-            put(seat, FREE)
             waited = 0
         waited += 1
         is_in_the_way = can_move and waited % LOOK_AROUND == 0 and look(seats + CALLER) == processor() + 1
