@@ -3,9 +3,6 @@
 The yardstick is exact: fractions, for as many rows as is bearable, else two passes in extended precision.
 """
 
-import os
-import subprocess
-import sys
 import tracemalloc
 from fractions import Fraction
 from functools import partial
@@ -15,7 +12,7 @@ import pytest
 
 from tests.conftest import HOST_BACKENDS
 from tests.test_products import layouts, poisoned
-from tests.workers import ROOT
+from tests.workers import run_with_narrow_registers
 from vecprod_gpu.backends import reference
 
 # (stored, summing)
@@ -481,14 +478,8 @@ class TestCpu:
             ]
 
     def test_with_narrow_registers(self, tmp_path):
-        """As on processors without 64-byte vectors, whose tiles are smaller; not optimised, for time."""
-        ended = subprocess.run(
-            [sys.executable, "-c", NARROW],
-            cwd=ROOT,
-            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_OPT": "0"},
-            capture_output=True,
-            text=True,
-        )
+        """As on processors without 64-byte vectors, whose tiles are smaller."""
+        ended = run_with_narrow_registers(NARROW, tmp_path)
         assert ended.returncode == 0, ended.stderr
 
 
@@ -546,17 +537,9 @@ class TestShortRows:
 
 
 NARROW = """
-import llvmlite.binding
-
-features = llvmlite.binding.get_host_cpu_features()
-features.update({name: False for name in features if "avx512" in name})
-llvmlite.binding.get_host_cpu_features = lambda: features
-
 import numpy as np
 from tests import test_host_moments as tests
-from vecprod_gpu.backends import _vectors
 
-assert _vectors.VECTOR_BYTES == 32
 rng = np.random.default_rng(3)
 for stored, summing in tests.PAIRS[::2]:
     for shape in [(2, 31, 5), (1, 1100, 37), (1, 600, 270)]:

@@ -1,15 +1,12 @@
 """Gradients of rows of every width: those that stay in registers, those read twice, and what is left over."""
 
-import os
-import subprocess
-import sys
 import warnings
 
 import numpy as np
 import pytest
 
 import vecprod_gpu as vp
-from tests.workers import ROOT
+from tests.workers import run_with_narrow_registers
 from vecprod_gpu.backends import cpu
 from vecprod_gpu.backends._row_groups import ROWS, SHORT
 
@@ -122,29 +119,15 @@ def test_a_residual_that_is_not_finite_reaches_every_column(columns, bad, rng):
 
 def test_with_narrow_registers(tmp_path):
     """As on processors without 64-byte vectors, whose rows stay in fewer and shorter ones."""
-    ended = subprocess.run(
-        [sys.executable, "-c", NARROW],
-        cwd=ROOT,
-        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_OPT": "0"},
-        capture_output=True,
-        text=True,
-    )
+    ended = run_with_narrow_registers(NARROW, tmp_path)
     assert ended.returncode == 0, ended.stderr
 
 
 NARROW = """
-import llvmlite.binding
-
-features = llvmlite.binding.get_host_cpu_features()
-features.update({name: False for name in features if "avx512" in name})
-llvmlite.binding.get_host_cpu_features = lambda: features
-
 import numpy as np
 import vecprod_gpu as vp
 from tests import test_row_sums as tests
-from vecprod_gpu.backends import _vectors
 
-assert _vectors.VECTOR_BYTES == 32
 rng = np.random.default_rng(3)
 for columns in (3, 4, 8, 11, 16, 17, 70):
     X, y, s = tests.TestWidths().draw(rng, 37, columns, "d", "d")

@@ -84,6 +84,24 @@ def run_python(script, **environment):
     )
 
 
+NARROW_REGISTERS = """
+import llvmlite.binding
+
+features = llvmlite.binding.get_host_cpu_features()
+features.update({name: False for name in features if "avx512" in name})
+llvmlite.binding.get_host_cpu_features = lambda: features
+
+from vecprod_gpu.backends import _vectors
+
+assert _vectors.VECTOR_BYTES == 32
+"""
+
+
+def run_with_narrow_registers(script, folder):
+    """Run a script as on processors without 64-byte vectors; what it compiles is not optimised, for time."""
+    return run_python(NARROW_REGISTERS + script, NUMBA_CACHE_DIR=str(folder), NUMBA_OPT="0")
+
+
 def in_children(method, count, function, *arguments):
     """Results of a function in several child processes at once; fails if one dies or hangs."""
     context = multiprocessing.get_context(method)

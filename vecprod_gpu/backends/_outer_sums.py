@@ -11,7 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ._llvm import address_of, load, load_first, prefetch, shuffled, splat, store, unpacked
+from ._llvm import address_of, load, load_first, prefetch, shuffled, splat, store, unpacked, zeros
 from ._vectors import VECTOR_BYTES
 
 MOST_IN_REGISTERS = 2  # vectors of a row; of more, most sums are loaded and stored again and again
@@ -52,7 +52,7 @@ def add_outer_products(
         stored = context.get_data_type(signature.args[2].dtype)
         narrow = ir.VectorType(stored, lanes)
         narrow_bytes = context.get_abi_sizeof(stored) * lanes
-        zero = ir.Constant(wide, [0.0] * lanes)
+        zero = zeros(wide)
         count, columns = cgutils.unpack_tuple(builder, X.shape)
         index = count.type
         last_lanes = builder.sub(columns, index((width - 1) * lanes))

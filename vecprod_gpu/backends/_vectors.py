@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ._llvm import address_of, joined, load, prefetch, store, unpacked
+from ._llvm import address_of, joined, load, prefetch, store, unpacked, zeros
 
 
 def _has_wide_registers() -> bool:
@@ -61,7 +61,7 @@ def dot_products(
         vector = ir.VectorType(element, VECTOR_BYTES // context.get_abi_sizeof(element))
         left_rows = _row_starts(builder, left, a, last_a, TILE_ROWS)
         right_rows = _row_starts(builder, right, b, last_b, TILE_COLUMNS)
-        zero = ir.Constant(vector, [0.0] * vector.count)
+        zero = zeros(vector)
         sums = [cgutils.alloca_once_value(builder, zero) for _ in range(TILE_ROWS * TILE_COLUMNS)]
         with cgutils.for_range(builder, builder.udiv(length, length.type(vector.count))) as loop:
             offset = builder.mul(loop.index, loop.index.type(VECTOR_BYTES))
@@ -164,7 +164,7 @@ def lane_products(
         a_bytes, b_bytes = (builder.mul(step, step.type(row_bytes)) for step in (a_step, b_step))
         x_starts = _row_starts(builder, left, a, last_a, LANE_ROWS)
         y_starts = _row_starts(builder, right, b, last_b, LANE_COLUMNS)
-        zero = ir.Constant(vector, [0.0] * LANES)
+        zero = zeros(vector)
         totals = [cgutils.alloca_once_value(builder, zero) for _ in range(LANE_ROWS * LANE_COLUMNS)]
         with cgutils.for_range(builder, count) as loop:
             a_offset, b_offset = (builder.mul(loop.index, step) for step in (a_bytes, b_bytes))
