@@ -171,11 +171,11 @@ def test_scale(host, rng, d):
 
 
 def test_scale_is_applied_before_the_result_is_rounded(host):
-    """Sums of squares beyond float32, whose mean is not."""
-    X = np.float32(1e17) * np.array([1, -1] * 50_000, np.float32)[None, :, None]
+    """Sums of squares beyond float32, whose mean is not; squares of powers of two, which add up exactly."""
+    X = np.float32(2**56) * np.array([1, -1] * 50_000, np.float32)[None, :, None]
     with np.errstate(over="raise"):
         ours, _, _ = co_moments(host, X, dtype="float32", scale=1e-5)
-    np.testing.assert_allclose(ours, 1e34, rtol=1e-6)
+    np.testing.assert_allclose(ours, 2.0**112, rtol=1e-6)
 
 
 class TestCorrelation:

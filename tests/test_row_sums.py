@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vecprod_gpu as vp
-from tests.workers import run_with_narrow_registers
+from tests.workers import run_python, run_with_narrow_registers
 from vecprod_gpu.backends import cpu
 from vecprod_gpu.backends._row_groups import ROWS, SHORT
 
@@ -121,6 +121,33 @@ def test_with_narrow_registers(tmp_path):
     """As on processors without 64-byte vectors, whose rows stay in fewer and shorter ones."""
     ended = run_with_narrow_registers(NARROW, tmp_path)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_what_is_asked_for_ahead_changes_no_bit(tmp_path):
+    """As on processors of another maker, where a long row asks for other lines, in another order."""
+    results = [
+        run_python(OTHERS_ASK.format(flips=flips), NUMBA_CACHE_DIR=str(tmp_path / flips))
+        for flips in ("", "not ")
+    ]
+    assert [ended.returncode for ended in results] == [0, 0], results[-1].stderr
+    assert results[0].stdout == results[1].stdout
+
+
+OTHERS_ASK = """
+import numpy as np
+from vecprod_gpu.backends import _processor
+
+_processor.IS_ZEN = {flips}_processor.IS_ZEN
+
+import vecprod_gpu as vp
+from tests.workers import digest
+
+rng = np.random.default_rng(3)
+for stored, summed in ("ff", "fd"):
+    for columns in (65, 130, 513):
+        X, y = rng.standard_normal((50, columns)).astype(stored), rng.standard_normal(50).astype(summed)
+        print(digest(vp.linreg_gradient(X, y, rng.standard_normal(columns).astype(summed))))
+"""
 
 
 NARROW = """

@@ -91,9 +91,9 @@ features = llvmlite.binding.get_host_cpu_features()
 features.update({name: False for name in features if "avx512" in name})
 llvmlite.binding.get_host_cpu_features = lambda: features
 
-from vecprod_gpu.backends import _vectors
+from vecprod_gpu.backends import _processor
 
-assert _vectors.VECTOR_BYTES == 32
+assert _processor.VECTOR_BYTES == 32
 """
 
 

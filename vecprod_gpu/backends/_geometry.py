@@ -18,7 +18,7 @@ from numba import types
 from numba.extending import overload, register_jitable
 
 from ._packing import contiguous_view, packed
-from ._slices import in_lines, over_longest_axis
+from ._slices import block_of, in_lines, over_longest_axis
 from ._triples import (
     TINY,
     are_moderate,
@@ -40,7 +40,9 @@ from ._ufuncs import Ufunc, build
 Array = np.ndarray[Any, Any]
 
 TILE = 256  # vectors: three tiles of float64 and their results take 20 KB of the first-level cache
-BLOCK = 1 << 16  # vectors, for one thread at a time; for fewer a second one costs more than it brings
+BLOCK = (
+    1 << 16
+)  # vectors, the least for one thread at a time; for fewer a second one costs more than it brings
 
 
 def measure(quantity: str, vectors: tuple[Array, ...], out: Array) -> None:
@@ -52,7 +54,7 @@ def measure(quantity: str, vectors: tuple[Array, ...], out: Array) -> None:
     if out.size <= BLOCK:
         ufunc(*operands)
     else:
-        shape, blocks = operands[-1].shape, out.size // BLOCK
+        shape, blocks = operands[-1].shape, out.size // block_of(out.size, BLOCK)
         over_longest_axis(shape, blocks, lambda part: ufunc(*(operand[part] for operand in operands)))
 
 

@@ -7,6 +7,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+FIRST_LEVEL, SECOND_LEVEL = 3, 2  # of the caches, as LLVM numbers what is asked for
+
 
 def unpacked(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
     """The arguments, and for each array the struct that holds its address and strides."""
@@ -70,15 +72,14 @@ def store_past_cache(builder: Any, value: Any, base: Any, offset: Any, alignment
     placed.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
 
 
-def prefetch(builder: Any, address: Any, to_write: bool = False) -> None:
-    """Ask for a line of memory that will be needed soon; any address will do."""
+def prefetch(builder: Any, address: Any, to_write: bool = False, into: int = FIRST_LEVEL) -> None:
+    """Ask for a line of memory that will be needed soon, into a level of the cache; any address will do."""
     pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    into_all_caches, of_data = number(3), number(1)
-    builder.call(
-        function, [builder.bitcast(address, pointer), number(int(to_write)), into_all_caches, of_data]
-    )
+    of_data = number(1)
+    how = number(int(to_write)), number(into), of_data
+    builder.call(function, [builder.bitcast(address, pointer), *how])
 
 
 def multiplied(builder: Any, x: Any, y: Any) -> Any:

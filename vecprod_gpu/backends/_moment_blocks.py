@@ -17,7 +17,8 @@ import numpy as np
 from ._memory import empty
 from ._numba import SUMS, compiled
 from ._packing import contiguous_view
-from ._vectors import SIDE, TILE_COLUMNS, TILE_ROWS, VECTOR_BYTES, dot_products, transpose_square
+from ._processor import VECTOR_BYTES
+from ._vectors import SIDE, TILE_COLUMNS, TILE_ROWS, dot_products, transpose_square
 
 Array = np.ndarray[Any, Any]
 

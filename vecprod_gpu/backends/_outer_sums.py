@@ -12,7 +12,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._llvm import address_of, load, load_first, prefetch, shuffled, splat, store, unpacked, zeros
-from ._vectors import VECTOR_BYTES
+from ._processor import VECTOR_BYTES
 
 MOST_IN_REGISTERS = 2  # vectors of a row; of more, most sums are loaded and stored again and again
 AHEAD = 2048  # bytes from a row that is read to what is asked for

@@ -2,17 +2,20 @@
 
 The columns of a row are spread over the lanes of vectors.  A row of a few vectors stays in registers between
 its dot product and its share of the gradient, and so do the sums of the gradient: nothing else is read or
-written.  A longer row is read twice, the second time from a cache, and the lines of the next group are asked
+written.  A longer row is read twice, the second time from a cache, and the lines of a later group are asked
 for in both turns, half of them in each: so memory never waits for arithmetic.
 
-Ideas tried for long rows, 2 cores of a Cascade Lake server, float32, of the same-run read of X, at d = 80,
-128, 256, 512, 1024 and 4096: nothing asked for 0.76, 0.64, 0.68, 0.76, 0.86, 0.84; 1 KB ahead 0.89, 0.89,
+Ideas tried for long rows, float32, of the same-run read of X, at d = 80, 128, 256, 512, 1024 and 4096.  On
+2 cores of a Cascade Lake server: nothing asked for 0.76, 0.64, 0.68, 0.76, 0.86, 0.84; 1 KB ahead 0.89, 0.89,
 0.78, 0.88, 0.88, 0.88; the next group in the second turn 0.86, 0.81, 0.85, 0.94, 0.97, 0.83; half of it in
-each turn (kept) 0.90, 0.93, 0.95, 0.91, 1.00, 0.91.
+each turn (kept) 0.90, 0.93, 0.95, 0.91, 1.00, 0.91.  On 2 cores of a Zen 4 server: nothing 0.83, 0.61, 0.49,
+0.58, 0.78, 0.86; half of the next group in each turn 0.78, 0.63, 0.59, 0.63, 0.80, 0.83; two groups ahead in
+the order of memory, but 8 KB at least, and into the second level (kept) 0.91, 0.89, 0.88, 0.90, 0.99, 1.00.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
@@ -21,6 +24,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._llvm import (
+    FIRST_LEVEL,
+    SECOND_LEVEL,
     address_of,
     fused,
     joined,
@@ -33,15 +38,17 @@ from ._llvm import (
     unpacked,
     zeros,
 )
+from ._processor import IS_ZEN, VECTOR_BYTES
 from ._streaming import LINE_BYTES
-from ._vectors import VECTOR_BYTES
 
 ROWS = 4  # of a group
 AHEAD = 4096  # bytes from a short row to what is asked for
+FAR_AHEAD = 8192  # the fewest from a long row to what is asked for in the order of memory
 NEAR_BYTES = 16  # among which lanes move fastest
 
 # Rows that stay in registers, as bytes of a vector and vectors of a row: of 32 registers, or of 16.
 SHORT = [(32, 1), (64, 1), (64, 2), (64, 3), (64, 4)] if VECTOR_BYTES == 64 else [(32, 1), (32, 2)]
+Ask = Callable[[Any], None]  # writes the code that asks for a line, at a column
 FEW = 2  # vectors of a row, whose sums are two each: additions to one would wait for each other
 
 
@@ -162,7 +169,7 @@ class _Groups:
 
             for dot in dots:
                 builder.store(zeros(vector), dot)
-            self.each_vector(vector, multiply, rows[: ROWS // 2])
+            self.each_vector(vector, multiply, self.asked(vector, rows, 0))
             residuals = self.weighted_residuals(first, [builder.load(dot) for dot in dots])
             scales = [shuffled(builder, residuals, [r] * vector.count) for r in range(ROWS)]
 
@@ -174,7 +181,7 @@ class _Groups:
                 added = builder.fadd(fused(builder, x[2], s[2], even), fused(builder, x[3], s[3], odd))
                 self.write(added, self.gradient, column)
 
-            self.each_vector(vector, add, rows[ROWS // 2 :])
+            self.each_vector(vector, add, self.asked(vector, rows, 1))
 
     def add_square(self) -> None:
         """The sum of squares, when all groups have been seen."""
@@ -191,16 +198,44 @@ class _Groups:
             rows = [builder.add(first, self.index(r)) for r in range(ROWS)]
             yield first, [address_of(builder, self.X, row) for row in rows]
 
-    def each_vector(self, vector: ir.VectorType, do: Callable[[Any, Any], None], asking: list[Any]) -> None:
-        """``do(column, kept)`` for each vector of a row; of some rows, the next group's are asked for."""
+    def asked(self, vector: ir.VectorType, rows: list[Any], turn: int) -> list[Ask]:
+        """What to ask for at each column in one of two turns: half of a later group."""
+        row_bytes = self.builder.mul(self.columns, self.index(self.stored_size))
+        if IS_ZEN:
+            return self.asked_in_order(vector, rows[0], row_bytes, turn)
+        half = ROWS // 2
+        group_bytes = self.builder.mul(row_bytes, self.index(ROWS))
+        next_rows = [
+            cgutils.pointer_add(self.builder, row, group_bytes) for row in rows[half * turn :][:half]
+        ]
+        return [partial(self.ask, row, self.stored_size) for row in next_rows]
+
+    def asked_in_order(self, vector: ir.VectorType, row: Any, row_bytes: Any, turn: int) -> list[Ask]:
+        """The same in the order of memory: the columns of a vector ask for the bytes of twice as many."""
+        builder, half = self.builder, ROWS // 2
+        two_groups, fewest = builder.mul(row_bytes, self.index(2 * ROWS)), self.index(FAR_AHEAD)
+        ahead = builder.select(builder.icmp_signed(">", two_groups, fewest), two_groups, fewest)
+        start = builder.add(ahead, builder.mul(row_bytes, self.index(half * turn)))
+        step = half * self.stored_size
+        return [
+            partial(self.ask, cgutils.pointer_add(builder, row, place), step, into=SECOND_LEVEL)
+            for place in (
+                builder.add(start, self.index(k)) for k in range(0, vector.count * step, LINE_BYTES)
+            )
+        ]
+
+    def ask(self, start: Any, step: int, column: Any, into: int = FIRST_LEVEL) -> None:
+        """Ask for the line that lies so many bytes a column from a place on."""
+        place = cgutils.pointer_add(self.builder, start, self.builder.mul(column, self.index(step)))
+        prefetch(self.builder, place, into=into)
+
+    def each_vector(self, vector: ir.VectorType, do: Callable[[Any, Any], None], asked: list[Ask]) -> None:
+        """``do(column, kept)`` for each vector of a row, after asking for what will be needed."""
         builder, lanes = self.builder, self.index(vector.count)
-        group_bytes = builder.mul(self.columns, self.index(ROWS * self.stored_size))
-        next_rows = [cgutils.pointer_add(builder, row, group_bytes) for row in asking]
         with cgutils.for_range(builder, builder.udiv(self.columns, lanes)) as loop:
             column = builder.mul(loop.index, lanes)
-            for row in next_rows:
-                offset = builder.mul(column, self.index(self.stored_size))
-                prefetch(builder, cgutils.pointer_add(builder, row, offset))
+            for ask in asked:
+                ask(column)
             do(column, None)
         left = builder.urem(self.columns, lanes)
         with builder.if_then(builder.icmp_signed("!=", left, self.index(0))):

@@ -10,8 +10,8 @@ from numba import types
 from numba.extending import overload
 
 from ._numba import SUMS, compiled
+from ._processor import VECTOR_BYTES
 from ._row_groups import ROWS, add_row_groups
-from ._vectors import VECTOR_BYTES
 
 SHARED_BYTES = 1 << 14  # of rows that several models read one after another, from the first-level cache
 

@@ -21,7 +21,7 @@ import numpy as np
 from ._moment_blocks import BARE, weigh
 from ._numba import compiled
 from ._outer_sums import add_outer_products
-from ._vectors import VECTOR_BYTES
+from ._processor import VECTOR_BYTES
 
 Array = np.ndarray[Any, Any]
 

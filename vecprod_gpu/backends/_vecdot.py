@@ -13,14 +13,14 @@ from numba.extending import overload, register_jitable
 
 from ._numba import SUMS
 from ._packing import are_packed, packed
-from ._slices import in_lines, over_longest_axis
+from ._slices import block_of, in_lines, over_longest_axis
 from ._triples import inlined
 from ._ufuncs import Ufunc, build
 
 Array = np.ndarray[Any, Any]
 
 TILE = 4096  # components: a tile of each of two vectors fits in the first-level cache
-BLOCK_BYTES = 1 << 20  # of the vectors, for one thread at a time
+BLOCK_BYTES = 1 << 20  # of the vectors, the least for one thread at a time
 SERIAL_BYTES = 1 << 24  # one thread reads fast enough, so that below this a second brings less than it costs
 VECTOR_BYTES = 64  # what could be read in the time that a vector takes besides its components
 
@@ -35,7 +35,8 @@ def vecdot(a: Array, b: Array, out: Array) -> None:
     if nbytes <= SERIAL_BYTES:
         ufunc(a, b, out)
     else:
-        over_longest_axis(out.shape, nbytes // BLOCK_BYTES, lambda part: ufunc(a[part], b[part], out[part]))
+        blocks = nbytes // block_of(nbytes, BLOCK_BYTES)
+        over_longest_axis(out.shape, blocks, lambda part: ufunc(a[part], b[part], out[part]))
 
 
 @cache

@@ -7,25 +7,16 @@ it cannot tell that the arrays do not overlap.
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._llvm import address_of, joined, load, prefetch, store, unpacked, zeros
-
-
-def _has_wide_registers() -> bool:
-    """Whether the processor has 32 vector registers of 64 bytes."""
-    try:
-        return bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
-    except RuntimeError:  # a processor whose features LLVM cannot tell
-        return False
-
+from ._processor import VECTOR_BYTES
 
 # The sums of a tile take half of the registers: 16 of the 32 where they are wide, else 8 of 16.
-VECTOR_BYTES, TILE_COLUMNS = (64, 4) if _has_wide_registers() else (32, 2)
+TILE_COLUMNS = 4 if VECTOR_BYTES == 64 else 2
 TILE_ROWS = 4
 SIDE = 4  # of the squares that are transposed in registers
 LANES = 2 * SIDE  # problems that are computed side by side

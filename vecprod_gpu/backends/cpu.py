@@ -30,7 +30,7 @@ from ._memory import empty
 from ._moments import co_moments, gram
 from ._normals import face_normals, grid_normals, vertex_normals
 from ._packing import frozen
-from ._slices import over_longest_axis
+from ._slices import block_of, over_longest_axis
 from ._small import SMALL_CROSS_BYTES
 from ._solvers import coordinate_descent, normal_equations, proximal_descent, solution_loss, solve_positive
 from ._status import Status
@@ -97,7 +97,7 @@ _NO_LOSS = np.empty((0, 0))
 _OUTER_STORES, _CROSS_STORES = Stores(), Stores()
 
 REPEATED = 1024  # copies of a vector: with two more of their size, half of a first-level cache
-BLOCK_BYTES = 1 << 20  # of a result, for one thread at a time
+BLOCK_BYTES = 1 << 20  # of a result, for one thread at a time: the least of a product, all of an update
 
 
 def status() -> Status:
@@ -124,13 +124,12 @@ def cross(a: Array, b: Array, out: Array) -> None:
         ufunc(a, b, out)
         return
     a, b = np.broadcast_to(a, out.shape), np.broadcast_to(b, out.shape)
-    blocks = out.nbytes // BLOCK_BYTES
-    over_longest_axis(out.shape[:-1], blocks, lambda part: ufunc(a[part], b[part], out[part]))
+    over_longest_axis(out.shape[:-1], _blocks(out), lambda part: ufunc(a[part], b[part], out[part]))
 
 
 def _cross_with_one(a: Array, b: Array, out: Array) -> None:
     """Cross products of many vectors with one, which is repeated so often that a loop is worth its call."""
-    ufunc = cross_rows_ufunc(out.dtype)
+    multiply = _cross_writer(out)
     out = out.reshape(-1, 3)
     a, b = (np.tile(x.reshape(1, 3), (REPEATED, 1)) if x.size == 3 else x.reshape(-1, 3) for x in (a, b))
     groups, rest = divmod(len(out), REPEATED)
@@ -141,10 +140,9 @@ def _cross_with_one(a: Array, b: Array, out: Array) -> None:
         )
 
     grouped = [in_groups(a), in_groups(b), out[: groups * REPEATED].reshape(groups, REPEATED, 3)]
-    for_each_block(
-        lambda i, j: ufunc(*(x[i:j] for x in grouped)), groups, max(1, BLOCK_BYTES // out[:REPEATED].nbytes)
-    )
-    ufunc(*(x[len(x) - rest :] for x in (a, b, out)))
+    block = block_of(groups, max(1, BLOCK_BYTES // out[:REPEATED].nbytes))
+    for_each_block(lambda i, j: multiply(*(x[i:j] for x in grouped)), groups, block)
+    cross_rows_ufunc(out.dtype)(*(x[len(x) - rest :] for x in (a, b, out)))
 
 
 def _cross_rows(a: Array, b: Array, out: Array) -> None:
@@ -154,17 +152,21 @@ def _cross_rows(a: Array, b: Array, out: Array) -> None:
         ufunc(a, b, out)
         return
     if not all(x.flags.c_contiguous for x in (a, b, out)):
-        blocks = out.nbytes // BLOCK_BYTES
-        over_longest_axis(out.shape[:-1], blocks, lambda part: ufunc(a[part], b[part], out[part]))
+        over_longest_axis(out.shape[:-1], _blocks(out), lambda part: ufunc(a[part], b[part], out[part]))
         return
-    multiply: Callable[[Array, Array, Array], Any] = ufunc
-    if _goes_to_memory(out):
-        past_cache = cross_rows_ufunc(out.dtype, past_cache=True)
-        multiply = partial(_CROSS_STORES.write, ufunc, past_cache)
+    multiply = _cross_writer(out)
     a, b, out = (x.reshape(-1, 3) for x in (a, b, out))
     # A multiple of so many vectors, each of which has three elements, keeps the alignment of out.
-    block = BLOCK_BYTES // (3 * out.itemsize) & -VECTOR_BYTES
+    block = block_of(out.nbytes, BLOCK_BYTES) // (3 * out.itemsize) & -VECTOR_BYTES
     for_each_block(lambda i, j: multiply(a[i:j], b[i:j], out[i:j]), len(out), block)
+
+
+def _cross_writer(out: Array) -> Callable[[Array, Array, Array], Any]:
+    """What writes cross products of rows without gaps, in parts of out."""
+    ufunc = cross_rows_ufunc(out.dtype)
+    if not _goes_to_memory(out):
+        return ufunc
+    return partial(_CROSS_STORES.write, ufunc, cross_rows_ufunc(out.dtype, past_cache=True))
 
 
 def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None:
@@ -178,7 +180,7 @@ def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None
     elif out.dtype.kind in _REAL and out.strides[-1] == out.itemsize:
         _outer_rows(a, np.ascontiguousarray(b), out)
     else:
-        _over_rows(outer_ufunc(out.dtype), a, b, out)
+        _over_rows(outer_ufunc(out.dtype), a, b, out, _blocks(out))
 
 
 def _outer_rows(a: Array, b: Array, out: Array) -> None:
@@ -190,7 +192,7 @@ def _outer_rows(a: Array, b: Array, out: Array) -> None:
     if _goes_to_memory(out) and out.shape[-1] * out.itemsize % VECTOR_BYTES == 0:
         past_cache = outer_rows_ufunc(out.dtype, past_cache=True)
         multiply = partial(_OUTER_STORES.write, ufunc, past_cache)
-    _over_rows(multiply, a, b, out)
+    _over_rows(multiply, a, b, out, _blocks(out))
 
 
 def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
@@ -202,15 +204,23 @@ def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
             np.multiply(out, beta, out=out)
         np.add(out, ufunc(a, b), out=out)
 
-    _over_rows(update, a, b, out)
+    _over_rows(update, a, b, out, out.nbytes // BLOCK_BYTES)
 
 
 def _goes_to_memory(out: Array) -> bool:
-    """Whether a result is larger than the caches, and laid out for vectors that pass them."""
-    return out.nbytes >= CACHES_BYTES and out.flags.c_contiguous and out.ctypes.data % VECTOR_BYTES == 0
+    """Whether a result is larger than the caches, and of vectors that pass them."""
+    is_of_vectors = out.dtype.kind in _REAL and out.flags.c_contiguous
+    return out.nbytes >= CACHES_BYTES and is_of_vectors and out.ctypes.data % VECTOR_BYTES == 0
 
 
-def _over_rows(task: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array) -> None:
+def _blocks(out: Array) -> int:
+    """Into how many blocks threads cut a product."""
+    return out.nbytes // block_of(out.nbytes, BLOCK_BYTES)
+
+
+def _over_rows(
+    task: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array, blocks: int
+) -> None:
     """``task`` on matching parts of a, b and out, cut along the longest axis but the columns."""
     a = np.broadcast_to(a, out.shape[:-1])
     b = np.broadcast_to(b, (*out.shape[:-2], out.shape[-1]))
@@ -219,7 +229,7 @@ def _over_rows(task: Callable[[Array, Array, Array], Any], a: Array, b: Array, o
     def part_task(part: tuple[slice, ...]) -> None:
         task(a[part], b[part[:batch_axes]], out[part])
 
-    over_longest_axis(out.shape[:-1], out.nbytes // BLOCK_BYTES, part_task)
+    over_longest_axis(out.shape[:-1], blocks, part_task)
 
 
 def linreg_pass(
