@@ -9,6 +9,7 @@ import vecprod_gpu as vp
 
 cpu = importlib.import_module("vecprod_gpu.backends.cpu")
 stores = importlib.import_module("vecprod_gpu.backends._stores")
+team_products = importlib.import_module("vecprod_gpu.backends._team_products")
 
 
 def numbers(rng, shape, dtype):
@@ -24,8 +25,8 @@ def way(request, monkeypatch):
     """Every part goes that way, and results need not be large for it."""
     monkeypatch.setattr(stores.Stores, "_way", lambda self: request.param)
     monkeypatch.setattr(cpu, "CACHES_BYTES", 1 << 18)
-    monkeypatch.setattr(cpu, "SMALL_CROSS_BYTES", 1 << 18)
     monkeypatch.setattr("vecprod_gpu.products.SMALL_CROSS_BYTES", 0)
+    monkeypatch.setattr(team_products, "LARGEST_BYTES", 0)
     return request.param
 
 

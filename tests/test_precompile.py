@@ -39,7 +39,7 @@ import vecprod_gpu as vp
 
 a = np.random.default_rng(0).standard_normal((1_000_000, 3)).astype(np.float32)
 with vp.use_backend("cpu"):
-    for count in (1, 1000, 1_000_000):
+    for count in (1, 1000, 100_000, 1_000_000):
         vp.cross(a[:count], a[0])
         vp.cross(a[:count], a[:count])
         vp.linalg.vecdot(a[:count], a[0])

@@ -1,5 +1,6 @@
 """Threads that wait awake, and share a call by orders on their seats."""
 
+import contextlib
 import os
 import threading
 import time
@@ -10,7 +11,8 @@ import pytest
 
 import vecprod_gpu as vp
 from tests.workers import in_children
-from vecprod_gpu.backends import _teams, _threads
+from vecprod_gpu import products
+from vecprod_gpu.backends import _team_products, _teams, _threads, cpu
 from vecprod_gpu.backends._atomics import add, give_way, look
 
 FOREVER = 1 << 40  # rounds
@@ -226,40 +228,43 @@ def test_a_failure_anywhere_is_raised(helpers, seats, sitting):
         fail_all(seats.address, helpers, (37,), 40, 1)
 
 
-class TestOfGradients:
-    """The calls that are shared so."""
+@pytest.fixture
+def three_threads(monkeypatch):
+    """As if there were a processor for each."""
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
+    monkeypatch.setattr(_threads, "_limit", None)
+    monkeypatch.setattr(_threads, "_pool", None)
+    monkeypatch.setattr(_threads, "_processors", lambda: 3)
+    monkeypatch.setattr(_threads, "SLEEPS", False)
+    monkeypatch.setattr(_threads, "SOON", 1e9)
+    monkeypatch.setattr(_threads, "_seated", [])
+    yield
+    if _threads._pool is not None:
+        _threads._pool.shutdown()
+    assert not _threads._seated
 
-    @pytest.fixture(autouse=True)
-    def three_threads(self, monkeypatch):
-        """As if there were a processor for each."""
-        monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
-        monkeypatch.setattr(_threads, "_limit", None)
-        monkeypatch.setattr(_threads, "_pool", None)
-        monkeypatch.setattr(_threads, "_processors", lambda: 3)
-        monkeypatch.setattr(_threads, "SLEEPS", False)
-        monkeypatch.setattr(_threads, "SOON", 1e9)
-        monkeypatch.setattr(_threads, "_seated", [])
-        yield
-        if _threads._pool is not None:
-            _threads._pool.shutdown()
-        assert not _threads._seated
+
+@pytest.fixture
+def two_seated(three_threads, monkeypatch):
+    """Two threads of the pool that wait for a minute, and never leave their seats to move."""
+    monkeypatch.setattr(_teams, "CAN_MOVE", False)
+    monkeypatch.setattr(_teams, "PATIENCE", 60.0)
+    _teams._rounds(60.0)
+    _threads.seat(2, _teams.seats)
+    while occupied(_teams.seats) < 2:
+        time.sleep(0.001)
+    yield
+    _teams.seats.dismiss()
+
+
+@pytest.mark.usefixtures("three_threads")
+class TestOfGradients:
+    """The first of the calls that are shared so."""
 
     @pytest.fixture
     def problem(self, rng):
         X = rng.standard_normal((6000, 60))
         return X, X[:, 0] - X[:, 7] + 1, rng.standard_normal(60)
-
-    @pytest.fixture
-    def two_seated(self, three_threads, monkeypatch):
-        """Two threads of the pool that wait for a minute, and never leave their seats to move."""
-        monkeypatch.setattr(_teams, "CAN_MOVE", False)
-        monkeypatch.setattr(_teams, "PATIENCE", 60.0)
-        _teams._rounds(60.0)
-        _threads.seat(2, _teams.seats)
-        while occupied(_teams.seats) < 2:
-            time.sleep(0.001)
-        yield
-        _teams.seats.dismiss()
 
     @pytest.mark.parametrize("dtype", ["f", "d"])
     def test_bits_are_those_of_one_thread(self, problem, dtype):
@@ -302,6 +307,85 @@ class TestOfGradients:
     @can_fork
     def test_are_not_expected_in_a_forked_child(self, two_seated):
         assert in_children("fork", 1, seats_taken) == [0]
+
+
+@pytest.mark.usefixtures("three_threads")
+class TestOfCrossProducts:
+    """The others."""
+
+    @pytest.fixture(autouse=True)
+    def small_ones_too(self, monkeypatch):
+        for module in (products, cpu, _team_products):
+            monkeypatch.setattr(module, "ALONE_CROSS_BYTES", 1000)
+        with vp.use_backend("cpu"):
+            vp.cross(np.ones((9, 3)), np.ones((9, 3)))  # loads what the short way needs
+            vp.cross(np.ones((9, 3), "f"), np.ones((9, 3), "f"))
+
+    @pytest.fixture
+    def pair(self, rng):
+        return tuple(rng.standard_normal((2, 5003, 3)))
+
+    @pytest.fixture
+    def shared(self, monkeypatch):
+        """How many vectors each call shared."""
+        counts = []
+        kernel = _team_products._cross
+
+        def count(a, *rest):
+            counts.append(len(a))
+            return kernel(a, *rest)
+
+        monkeypatch.setattr(_team_products, "_cross", count)
+        return counts
+
+    @pytest.mark.parametrize("dtype", "bHilfd")
+    @pytest.mark.parametrize("shape", [(5003, 3), (25, 41, 3)])
+    @pytest.mark.parametrize("mode", ["cpu", None])
+    def test_bits_are_numpys(self, dtype, shape, mode, shared, rng):
+        a, b = (100 * rng.standard_normal((2, *shape))).astype(dtype)
+        expected = np.cross(a, b).tobytes()
+        out = np.full(shape, 77, dtype)
+        with vp.use_backend(mode) if mode else contextlib.nullcontext():
+            for _ in range(30):
+                assert vp.cross(a, b).tobytes() == expected
+                out[...] = 77
+                assert vp.cross(a, b, out=out) is out
+                assert out.tobytes() == expected
+        assert dtype not in "fd" or shared == [a.size // 3] * 60
+
+    def test_helpers_are_called(self, pair, monkeypatch):
+        called = []
+        monkeypatch.setattr(_threads, "seat", lambda *call: called.append(call))
+        vp.cross(*pair)
+        assert called == [(2, _teams.seats)]
+
+    def test_warn_as_numpy_does(self, pair, shared, two_seated):
+        a, b = pair
+        a[4321, 1] = b[4321, 2] = 1e200
+        with (
+            np.errstate(over="raise"),
+            pytest.raises(FloatingPointError, match=r"^overflow encountered in cross$"),
+        ):
+            vp.cross(a, b)
+        with pytest.warns(RuntimeWarning, match=r"^overflow encountered in cross$") as warned:
+            vp.cross(a, b)
+        assert warned[0].filename == __file__
+        assert len(shared) == 2
+
+    def test_others_go_another_way(self, pair, shared):
+        a, b = pair
+        expected = np.cross(a, b)
+        packed = np.zeros(a.nbytes + 1, np.uint8)[1:].view(a.dtype).reshape(a.shape)
+        packed[...] = a
+        memory = np.zeros((len(a) + 1, 3))
+        memory[1:] = a
+        np.testing.assert_array_equal(vp.cross(a[::-1], b[::-1]), expected[::-1])
+        np.testing.assert_array_equal(vp.cross(packed, b), expected)
+        np.testing.assert_array_equal(vp.cross(memory[1:], b, out=memory[:-1]), expected)
+        np.testing.assert_array_equal(vp.cross(a, b, out=np.empty((3, len(a))).T), expected)
+        vp.set_num_threads(1)
+        np.testing.assert_array_equal(vp.cross(a, b), expected)
+        assert not shared
 
 
 def seats_taken():

@@ -33,6 +33,9 @@ NUMBERS = (*FLOATS, np.dtype(np.int64))
 STREAMED_VECTORS = 1 << 20
 """Results of so many 3-vectors of any of the dtypes are written past the cache."""
 
+SHARED_VECTORS = 1 << 17
+"""Results of so many 3-vectors of any of the dtypes are shared with threads that wait awake."""
+
 SEVERAL_BLOCKS = 1 << 15
 """Rows of four columns that are summed in several blocks, on several threads."""
 
@@ -165,6 +168,7 @@ def _cross(dtype: DType) -> None:
     vectors = _numbers((STREAMED_VECTORS, 3), dtype)
     vp.cross(vectors[:4], vectors[0])
     vp.cross(vectors[:4], vectors[4:8])
+    vp.cross(vectors[:SHARED_VECTORS], vectors[:SHARED_VECTORS])
     vp.cross(vectors, vectors)
 
 

@@ -14,7 +14,15 @@ from ._destination import Destination
 from ._layout import size, without_axis
 from ._libraries import call, library_of, takes_any_library
 from .backends._device.recordings import recordings_of
-from .backends._small import SMALL_CROSS_BYTES, SMALL_ELEMENTS, small_cross, small_cross_rows, small_outer
+from .backends._small import (
+    ALONE_CROSS_BYTES,
+    SMALL_CROSS_BYTES,
+    SMALL_ELEMENTS,
+    shared_cross_rows,
+    small_cross,
+    small_cross_rows,
+    small_outer,
+)
 from .errors import ArgumentError, DTypeError, ShapeError
 
 # Compared by identity in the short way through a small call, where an array must not be compared at all.
@@ -218,11 +226,12 @@ def cross(
         and current_mode() is None
     ):
         try:
-            if (shape := a.shape) == b.shape and shape[-1] == 3:
-                if out is None:
-                    return ufunc(a, b)
-                if _fits(out, dtype, shape):
-                    return ufunc(a, b, out)
+            if (shape := a.shape) == b.shape and shape[-1] == 3 and (out is None or _fits(out, dtype, shape)):
+                if a.nbytes > ALONE_CROSS_BYTES and (share := shared_cross_rows.get(dtype)) is not None:
+                    shared = share(a, b, out)
+                    if shared is not None:
+                        return shared
+                return ufunc(a, b) if out is None else ufunc(a, b, out)
         except IndexError:  # no axis: the long way says so
             pass
     if axis is not None:

@@ -3,14 +3,17 @@
 A leaf module, so that looking for one imports nothing.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-# Up to here a second thread costs more than it brings.
+# Up to here a thread that sleeps costs more than it brings.
 SMALL_ELEMENTS = 1 << 15  # of an outer product
 SMALL_CROSS_BYTES = 1 << 21  # of cross products of rows
+ALONE_CROSS_BYTES = 1 << 19  # the same of a thread that waits awake
 
 small_outer: dict[np.dtype[Any], np.ufunc] = {}
 small_cross: dict[np.dtype[Any], np.ufunc] = {}
 small_cross_rows: dict[np.dtype[Any], np.ufunc] = {}
+shared_cross_rows: dict[np.dtype[Any], Callable[..., Any]] = {}  # None where threads cannot share them

@@ -68,7 +68,7 @@ def cross_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
 
         def cross(a: Any, b: Any, out: Any) -> None:
             if _is_packed(a) and _is_packed(b) and _is_packed(out):
-                _cross_rows(a, b, out, write_packed_cross(out, a, b))
+                cross_packed_rows(a, b, out)
             elif _has_dense_rows(a) and _has_dense_rows(b) and _has_dense_rows(out):
                 write_cross_of_rows(out, a, b)
             else:
@@ -123,6 +123,12 @@ def outer_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
                         write_scaled_row(out, k, i, a[k, i], b)
 
     return build(outer, dtype, "(k,m),(k,n)->(k,m,n)", (2, 2, 3))
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def cross_packed_rows(a: Any, b: Any, out: Any) -> None:
+    """Cross products of the rows of ``(n, 3)`` arrays of real numbers without gaps."""
+    _cross_rows(a, b, out, write_packed_cross(out, a, b))
 
 
 @register_jitable  # type: ignore[untyped-decorator]

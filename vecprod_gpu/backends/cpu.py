@@ -31,11 +31,12 @@ from ._moments import co_moments, gram
 from ._normals import face_normals, grid_normals, vertex_normals
 from ._packing import frozen
 from ._slices import block_of, over_longest_axis
-from ._small import SMALL_CROSS_BYTES
+from ._small import ALONE_CROSS_BYTES, shared_cross_rows
 from ._solvers import coordinate_descent, normal_equations, proximal_descent, solution_loss, solve_positive
 from ._status import Status
 from ._stores import Stores
 from ._streaming import VECTOR_BYTES
+from ._team_products import share_cross
 from ._threads import for_each_block
 from ._ufuncs import cross_rows_ufunc, cross_ufunc, outer_rows_ufunc, outer_ufunc
 from ._vecdot import vecdot
@@ -148,8 +149,10 @@ def _cross_with_one(a: Array, b: Array, out: Array) -> None:
 def _cross_rows(a: Array, b: Array, out: Array) -> None:
     """Cross products of vectors that do not broadcast."""
     ufunc = cross_rows_ufunc(out.dtype)
-    if out.nbytes <= SMALL_CROSS_BYTES:
+    if out.nbytes <= ALONE_CROSS_BYTES:
         ufunc(a, b, out)
+        return
+    if out.dtype in shared_cross_rows and share_cross(a, b, out) is not None:
         return
     if not all(x.flags.c_contiguous for x in (a, b, out)):
         over_longest_axis(out.shape[:-1], _blocks(out), lambda part: ufunc(a[part], b[part], out[part]))

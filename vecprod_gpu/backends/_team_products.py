@@ -1,0 +1,71 @@
+"""Cross products of a middle size, shared with threads that wait awake: to wake one takes too long for these.
+
+Threads run the loop of the ufunc: the bits are its bits.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ._float_status import clear_flags, raised_flags, report
+from ._numba import compiled
+from ._packing import frozen
+from ._small import ALONE_CROSS_BYTES, shared_cross_rows
+from ._teams import helpers_for, job_of, seats, share
+from ._threads import may_wait_awake, thread_count
+from ._ufuncs import cross_packed_rows
+
+Array = np.ndarray[Any, Any]
+
+LARGEST_BYTES = 1 << 22  # of a result; for a larger one threads that sleep can wake
+BLOCKS_A_THREAD = 4
+
+
+def share_cross(a: Array, b: Array, out: Array | None = None) -> Array | None:
+    """``a × b`` of arrays of one shape ``(..., 3)`` and dtype, in out or a new array.
+
+    Returns
+    -------
+    (..., 3) array or None
+        None, and nothing is written, where another way is sooner done or the arrays are not of this kind:
+        aligned, in C order, and out apart from a and b.
+    """
+    if not (ALONE_CROSS_BYTES < a.nbytes <= LARGEST_BYTES and _is_dense(a) and _is_dense(b)):
+        return None
+    threads = thread_count()
+    if threads == 1 or not may_wait_awake(threads):
+        return None
+    if out is None:
+        out = np.empty(a.shape, a.dtype)
+    elif not _is_dense(out) or np.may_share_memory(out, a) or np.may_share_memory(out, b):
+        return None
+    helpers = helpers_for(threads)
+    rows = [array.reshape(-1, 3) for array in (a, b, out)]
+    block = -(-len(rows[0]) // (BLOCKS_A_THREAD * threads))
+    flags = _cross(frozen(rows[0]), frozen(rows[1]), rows[2], block, helpers, seats.address)
+    report(flags, "cross")
+    return out
+
+
+shared_cross_rows.update((np.dtype(char), share_cross) for char in "bBhHiIlLqQfd")
+
+
+def _is_dense(array: Array) -> bool:
+    return array.flags.c_contiguous and array.flags.aligned
+
+
+@compiled()
+def _cross(a: Any, b: Any, out: Any, block: int, helpers: int, seats: int) -> int:
+    """Cross products of rows, by this thread and so many helpers; the floating-point flags raised."""
+    job, arguments = _cross_job((a, b, out))
+    return share(seats, helpers, job, arguments, 0, out.shape[0], block)
+
+
+def _cross_of(arrays: Any, start: int, stop: int) -> int:
+    a, b, out = arrays
+    clear_flags()
+    cross_packed_rows(a[start:stop], b[start:stop], out[start:stop])
+    return raised_flags()
+
+
+_cross_job = job_of(_cross_of)
