@@ -12,9 +12,20 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ._llvm import address_of, joined, load, prefetch, store, unpacked, zeros
-from ._processor import VECTOR_BYTES
+from ._llvm import (
+    FIRST_LEVEL,
+    SECOND_LEVEL,
+    address_of,
+    joined,
+    load,
+    prefetch,
+    store,
+    unpacked,
+    zeros,
+)
+from ._processor import IS_ZEN, VECTOR_BYTES
 
+ASKED_INTO = SECOND_LEVEL if IS_ZEN else FIRST_LEVEL
 # The sums of a tile take half of the registers: 16 of the 32 where they are wide, else 8 of 16.
 TILE_COLUMNS = 4 if VECTOR_BYTES == 64 else 2
 TILE_ROWS = 4
@@ -110,7 +121,9 @@ def pack_lanes(typing_context: Any, source: Any, first: Any, last: Any, element:
         # The runs are too short for the processor to see where the next ones will begin.
         ahead = builder.mul(cgutils.unpack_tuple(builder, source.strides)[0], first.type(LANES))
         for start in starts:
-            prefetch(builder, cgutils.pointer_add(builder, start, builder.add(offset, ahead)))
+            prefetch(
+                builder, cgutils.pointer_add(builder, start, builder.add(offset, ahead)), into=ASKED_INTO
+            )
         if narrow != wide:
             rows = [builder.fpext(row, wide) for row in rows]
         halves = [_transposed(builder, rows[k : k + SIDE]) for k in range(0, LANES, SIDE)]
