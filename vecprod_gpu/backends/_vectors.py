@@ -26,6 +26,7 @@ from ._llvm import (
 from ._processor import IS_ZEN, VECTOR_BYTES
 
 ASKED_INTO = SECOND_LEVEL if IS_ZEN else FIRST_LEVEL
+
 # The sums of a tile take half of the registers: 16 of the 32 where they are wide, else 8 of 16.
 TILE_COLUMNS = 4 if VECTOR_BYTES == 64 else 2
 TILE_ROWS = 4
