@@ -135,7 +135,7 @@ class TestThePool:
 
 def results(rng):
     """What calls that threads share return."""
-    vectors = rng.standard_normal((2, 200_000, 3), np.float32)
+    vectors = rng.standard_normal((2, 400_000, 3), np.float32)  # more than those who wait awake share
     factors = rng.standard_normal((2, 700, 48), np.float32)
     X = rng.standard_normal((30_000, 40), np.float32)
     problems = rng.standard_normal((3000, 32, 5))
