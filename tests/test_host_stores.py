@@ -50,6 +50,16 @@ def test_cross_products(way, dtype, excess, rng):
         assert_same(out, np.cross(a[7], b))
 
 
+@pytest.mark.parametrize("dtype", "bIfdFD")
+@pytest.mark.parametrize("swapped", [False, True])
+def test_cross_products_of_rows_that_lie_apart_with_one(way, dtype, swapped, rng):
+    wide = numbers(rng, (100_005, 7), dtype)
+    for rows in (wide[:, 2:5], wide[::-1, 4:1:-1], np.asfortranarray(wide[:, :3])):
+        a, b = (wide[3, :3], rows) if swapped else (rows, wide[3, :3])
+        with vp.use_backend("cpu"), np.errstate(all="ignore"):
+            assert_same(vp.cross(a, b), np.cross(a, b))
+
+
 @pytest.mark.parametrize("dtype", "bIfd")
 @pytest.mark.parametrize(
     "shape", [(5000, 16, 16), (5000, 8, 32), (1, 512, 1024), (999, 7, 48), (2500, 3, 64)]

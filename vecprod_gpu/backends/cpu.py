@@ -130,9 +130,9 @@ def cross(a: Array, b: Array, out: Array) -> None:
 
 def _cross_with_one(a: Array, b: Array, out: Array) -> None:
     """Cross products of many vectors with one, which is repeated so often that a loop is worth its call."""
-    multiply = _cross_writer(out)
     out = out.reshape(-1, 3)
     a, b = (np.tile(x.reshape(1, 3), (REPEATED, 1)) if x.size == 3 else x.reshape(-1, 3) for x in (a, b))
+    multiply = _cross_writer(a, b, out)
     groups, rest = divmod(len(out), REPEATED)
 
     def in_groups(x: Array) -> Array:
@@ -157,17 +157,17 @@ def _cross_rows(a: Array, b: Array, out: Array) -> None:
     if not all(x.flags.c_contiguous for x in (a, b, out)):
         over_longest_axis(out.shape[:-1], _blocks(out), lambda part: ufunc(a[part], b[part], out[part]))
         return
-    multiply = _cross_writer(out)
     a, b, out = (x.reshape(-1, 3) for x in (a, b, out))
+    multiply = _cross_writer(a, b, out)
     # A multiple of so many vectors, each of which has three elements, keeps the alignment of out.
     block = block_of(out.nbytes, BLOCK_BYTES) // (3 * out.itemsize) & -VECTOR_BYTES
     for_each_block(lambda i, j: multiply(a[i:j], b[i:j], out[i:j]), len(out), block)
 
 
-def _cross_writer(out: Array) -> Callable[[Array, Array, Array], Any]:
-    """What writes cross products of rows without gaps, in parts of out."""
+def _cross_writer(a: Array, b: Array, out: Array) -> Callable[[Array, Array, Array], Any]:
+    """What writes cross products of the rows of a and b in parts of out: past the cache, where none has gaps."""
     ufunc = cross_rows_ufunc(out.dtype)
-    if not _goes_to_memory(out):
+    if not (_goes_to_memory(out) and a.flags.c_contiguous and b.flags.c_contiguous):
         return ufunc
     return partial(_CROSS_STORES.write, ufunc, cross_rows_ufunc(out.dtype, past_cache=True))
 
