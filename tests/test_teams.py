@@ -315,7 +315,7 @@ class TestOfCrossProducts:
 
     @pytest.fixture(autouse=True)
     def small_ones_too(self, monkeypatch):
-        for module in (products, cpu, _team_products):
+        for module in (products, cpu):
             monkeypatch.setattr(module, "ALONE_CROSS_BYTES", 1000)
         with vp.use_backend("cpu"):
             vp.cross(np.ones((9, 3)), np.ones((9, 3)))  # loads what the short way needs

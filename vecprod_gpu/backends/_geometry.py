@@ -18,7 +18,7 @@ from numba import types
 from numba.extending import overload, register_jitable
 
 from ._packing import contiguous_view, packed
-from ._slices import block_of, in_lines, over_longest_axis
+from ._slices import blocks_of, in_lines, over_longest_axis
 from ._triples import (
     TINY,
     are_moderate,
@@ -54,7 +54,7 @@ def measure(quantity: str, vectors: tuple[Array, ...], out: Array) -> None:
     if out.size <= BLOCK:
         ufunc(*operands)
     else:
-        shape, blocks = operands[-1].shape, out.size // block_of(out.size, BLOCK)
+        shape, blocks = operands[-1].shape, blocks_of(out.size, BLOCK)
         over_longest_axis(shape, blocks, lambda part: ufunc(*(operand[part] for operand in operands)))
 
 

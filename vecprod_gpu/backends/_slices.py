@@ -28,6 +28,11 @@ def block_of(amount: int, least: int) -> int:
     return max(least, min(MOST * least, amount // (BLOCKS_A_THREAD * thread_count())))
 
 
+def blocks_of(amount: int, least: int) -> int:
+    """Into how many such blocks an amount is cut."""
+    return amount // block_of(amount, least)
+
+
 def over_longest_axis(shape: tuple[int, ...], blocks: int, task: Callable[[tuple[slice, ...]], Any]) -> None:
     """``task(part)`` for the longest axis cut into about so many slices."""
     longest = max(range(len(shape)), key=shape.__getitem__)

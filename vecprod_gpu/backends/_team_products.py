@@ -10,7 +10,7 @@ import numpy as np
 from ._float_status import clear_flags, raised_flags, report
 from ._numba import compiled
 from ._packing import frozen
-from ._small import ALONE_CROSS_BYTES, shared_cross_rows
+from ._small import shared_cross_rows
 from ._teams import helpers_for, job_of, seats, share
 from ._threads import may_wait_awake, thread_count
 from ._ufuncs import cross_packed_rows
@@ -30,7 +30,7 @@ def share_cross(a: Array, b: Array, out: Array | None = None) -> Array | None:
         None, and nothing is written, where another way is sooner done or the arrays are not of this kind:
         aligned, in C order, and out apart from a and b.
     """
-    if not (ALONE_CROSS_BYTES < a.nbytes <= LARGEST_BYTES and _is_dense(a) and _is_dense(b)):
+    if a.nbytes > LARGEST_BYTES or not (_is_dense(a) and _is_dense(b)):
         return None
     threads = thread_count()
     if threads == 1 or not may_wait_awake(threads):

@@ -13,7 +13,7 @@ from numba.extending import overload, register_jitable
 
 from ._numba import SUMS
 from ._packing import are_packed, packed
-from ._slices import block_of, in_lines, over_longest_axis
+from ._slices import blocks_of, in_lines, over_longest_axis
 from ._triples import inlined
 from ._ufuncs import Ufunc, build
 
@@ -35,7 +35,7 @@ def vecdot(a: Array, b: Array, out: Array) -> None:
     if nbytes <= SERIAL_BYTES:
         ufunc(a, b, out)
     else:
-        blocks = nbytes // block_of(nbytes, BLOCK_BYTES)
+        blocks = blocks_of(nbytes, BLOCK_BYTES)
         over_longest_axis(out.shape, blocks, lambda part: ufunc(a[part], b[part], out[part]))
 
 

@@ -30,7 +30,7 @@ from ._memory import empty
 from ._moments import co_moments, gram
 from ._normals import face_normals, grid_normals, vertex_normals
 from ._packing import frozen
-from ._slices import block_of, over_longest_axis
+from ._slices import block_of, blocks_of, over_longest_axis
 from ._small import ALONE_CROSS_BYTES, shared_cross_rows
 from ._solvers import coordinate_descent, normal_equations, proximal_descent, solution_loss, solve_positive
 from ._status import Status
@@ -125,7 +125,9 @@ def cross(a: Array, b: Array, out: Array) -> None:
         ufunc(a, b, out)
         return
     a, b = np.broadcast_to(a, out.shape), np.broadcast_to(b, out.shape)
-    over_longest_axis(out.shape[:-1], _blocks(out), lambda part: ufunc(a[part], b[part], out[part]))
+    over_longest_axis(
+        out.shape[:-1], blocks_of(out.nbytes, BLOCK_BYTES), lambda part: ufunc(a[part], b[part], out[part])
+    )
 
 
 def _cross_with_one(a: Array, b: Array, out: Array) -> None:
@@ -155,7 +157,11 @@ def _cross_rows(a: Array, b: Array, out: Array) -> None:
     if out.dtype in shared_cross_rows and share_cross(a, b, out) is not None:
         return
     if not all(x.flags.c_contiguous for x in (a, b, out)):
-        over_longest_axis(out.shape[:-1], _blocks(out), lambda part: ufunc(a[part], b[part], out[part]))
+        over_longest_axis(
+            out.shape[:-1],
+            blocks_of(out.nbytes, BLOCK_BYTES),
+            lambda part: ufunc(a[part], b[part], out[part]),
+        )
         return
     a, b, out = (x.reshape(-1, 3) for x in (a, b, out))
     multiply = _cross_writer(a, b, out)
@@ -165,7 +171,7 @@ def _cross_rows(a: Array, b: Array, out: Array) -> None:
 
 
 def _cross_writer(a: Array, b: Array, out: Array) -> Callable[[Array, Array, Array], Any]:
-    """What writes cross products of the rows of a and b in parts of out: past the cache, where none has gaps."""
+    """What writes cross products of rows, in parts of out; past the cache only where none has gaps."""
     ufunc = cross_rows_ufunc(out.dtype)
     if not (_goes_to_memory(out) and a.flags.c_contiguous and b.flags.c_contiguous):
         return ufunc
@@ -183,7 +189,7 @@ def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None
     elif out.dtype.kind in _REAL and out.strides[-1] == out.itemsize:
         _outer_rows(a, np.ascontiguousarray(b), out)
     else:
-        _over_rows(outer_ufunc(out.dtype), a, b, out, _blocks(out))
+        _over_rows(outer_ufunc(out.dtype), a, b, out, blocks_of(out.nbytes, BLOCK_BYTES))
 
 
 def _outer_rows(a: Array, b: Array, out: Array) -> None:
@@ -195,7 +201,7 @@ def _outer_rows(a: Array, b: Array, out: Array) -> None:
     if _goes_to_memory(out) and out.shape[-1] * out.itemsize % VECTOR_BYTES == 0:
         past_cache = outer_rows_ufunc(out.dtype, past_cache=True)
         multiply = partial(_OUTER_STORES.write, ufunc, past_cache)
-    _over_rows(multiply, a, b, out, _blocks(out))
+    _over_rows(multiply, a, b, out, blocks_of(out.nbytes, BLOCK_BYTES))
 
 
 def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
@@ -214,11 +220,6 @@ def _goes_to_memory(out: Array) -> bool:
     """Whether a result is larger than the caches, and of vectors that pass them."""
     is_of_vectors = out.dtype.kind in _REAL and out.flags.c_contiguous
     return out.nbytes >= CACHES_BYTES and is_of_vectors and out.ctypes.data % VECTOR_BYTES == 0
-
-
-def _blocks(out: Array) -> int:
-    """Into how many blocks threads cut a product."""
-    return out.nbytes // block_of(out.nbytes, BLOCK_BYTES)
 
 
 def _over_rows(
