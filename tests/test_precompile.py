@@ -25,7 +25,7 @@ def run_in(cache, *arguments):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
 
 
 def kernels(cache):
@@ -49,7 +49,7 @@ with vp.use_backend("cpu"):
 
 def test_later_processes_find_what_was_compiled(tmp_path):
     command = ("-m", "vecprod_gpu", "precompile", "cross", "vecdot", "--dtype", "float32", "--json")
-    first = json.loads(run_in(tmp_path, *command))
+    first = json.loads(run_in(tmp_path, *command).stdout)
     compiled = kernels(tmp_path)
     assert [(one["operation"], one["dtype"]) for one in first["kernels"] if one["backend"] == "cpu"] == [
         ("cross", "float32"),
@@ -59,12 +59,29 @@ def test_later_processes_find_what_was_compiled(tmp_path):
     assert first["compiled"] == sum(one["compiled"] for one in first["kernels"]) == len(compiled)
     assert first["folders"]["cpu"].startswith(str(tmp_path))
 
-    second = json.loads(run_in(tmp_path, *command))
+    second = json.loads(run_in(tmp_path, *command).stdout)
     assert second["compiled"] == 0
     assert [one["compiled"] for one in second["kernels"]] == [0] * len(first["kernels"])
 
     run_in(tmp_path, "-c", CALLS)
     assert kernels(tmp_path) == compiled
+
+
+ALL_OPERATIONS = """
+import sys
+from vecprod_gpu import cli
+
+assert cli.main(["precompile", "--dtype", "float64", "--json"]) == 0
+print("numba.np.linalg" in sys.modules, file=sys.stderr)
+"""
+
+
+def test_all_that_was_compiled_is_loaded_without_the_compiler(tmp_path):
+    """What compiled code calls must then be known to LLVM, which ends a process that asks for what is not."""
+    for missing, compiler in ((True, "True"), (False, "False")):
+        done = run_in(tmp_path, "-c", ALL_OPERATIONS)
+        assert bool(json.loads(done.stdout)["compiled"]) == missing
+        assert done.stderr.splitlines()[-1] == compiler
 
 
 JOBS = """

@@ -139,7 +139,7 @@ def cache_folder(backend: str) -> Path:
         chosen = os.environ.get("CUPY_CACHE_DIR")
         return Path(chosen) if chosen else Path.home() / CUPY_CACHE
     cache = importlib.import_module("vecprod_gpu.backends._cache")  # which imports Numba
-    return cache.folder_of_sources()  # type: ignore[no-any-return]
+    return cache.folder()  # type: ignore[no-any-return]
 
 
 def _count(place: Path) -> int:

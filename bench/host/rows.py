@@ -17,11 +17,20 @@ SMALL_CROSS_BARS = (Bar("peer", 8.0, "numpy"), Bar("peer", 1.0, "torch"))
 
 def rows() -> list[Row]:
     """Small calls first, whole fits last."""
-    return [*_products(), *_geometry(), *_moments(), *_gradients(), *_fits(), _cold_start()]
+    return [*_products(), *_geometry(), *_moments(), *_gradients(), *_fits(), *_cold_starts()]
 
 
-def _cold_start() -> Row:
-    return Row("cold start", "first call of a process", calls.cold_start, {}, 0.0, "reported", turns=3)
+def _cold_starts() -> list[Row]:
+    def row(title: str, make: Callable[..., Entry], **sizes: int) -> Row:
+        name = f"first call of a process, {title}"
+        bars = (Bar("cost", 1.5, calls.NUMBAS_IMPORT),)
+        return Row("cold start", name, make, dict(sizes), 0.0, "reported", bars=bars, turns=5)
+
+    return [
+        row("cross of {count:,}", calls.first_cross, count=8),
+        row("cross of {count:,}", calls.first_cross, count=100_000),
+        row("gradient {n:,} x {d}", calls.first_gradient, n=100_000, d=16),
+    ]
 
 
 def _products() -> list[Row]:

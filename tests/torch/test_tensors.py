@@ -60,8 +60,8 @@ def test_results_are_shared_and_not_copied(pair, monkeypatch):
     seen = []
     ours = vp.products._cross
     monkeypatch.setattr("vecprod_gpu.products._cross", lambda *its: seen.append(its) or ours(*its))
-    big = torch.randn(2, 20_000, 3)
-    out = torch.empty(20_000, 3)
+    big = torch.randn(2, 200_000, 3)  # more than what goes the short way
+    out = torch.empty(200_000, 3)
     assert vp.cross(*big, out=out) is out
     addresses = [array.ctypes.data for array in seen[0][:3]]
     assert addresses == [big[0].data_ptr(), big[1].data_ptr(), out.data_ptr()]

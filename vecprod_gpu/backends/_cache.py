@@ -5,16 +5,20 @@ different types at the same time can pick one name, and both will then trust the
 loads code of another type under the right signature, and crashes.  A lock on the folder orders them.
 """
 
-import functools
 import hashlib
 import pickle
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import FunctionCache, NullCache
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+from numba.core.runtime import rtsys
 
 import vecprod_gpu.kernels as kernels
 from vecprod_gpu import _user_cache
@@ -38,55 +42,115 @@ def follow_compiler_lock() -> None:
     _forks.wait_for(_in_use)
 
 
-@contextmanager
-def folder() -> Iterator[None]:
-    """A folder for what is decorated meanwhile: in the user's cache folder, or in NUMBA_CACHE_DIR.
+class LateFiles(NullCache):  # type: ignore[misc]
+    """The files of one function of the host, looked for when it is first called: most never are."""
 
-    Numba's own choice lies beside the source, where the files outlive ``pip uninstall`` and keep the
-    package's folder: without its ``__init__.py`` that hides the next editable installation.
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    @property
+    def cache_path(self) -> Any:
+        """Where Numba keeps the files; None where no folder can be written."""
+        return self._files.cache_path
+
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        """What was compiled for these types, or None."""
+        files = self._files
+        with loading():
+            return files.load_overload(signature, context)
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Keep what was compiled for these types."""
+        self._files.save_overload(signature, compiled)
+
+    def flush(self) -> None:
+        """Forget what was kept."""
+        self._files.flush()
+
+    @cached_property
+    def _files(self) -> Any:
+        def opened(can_be_kept: bool) -> Any:
+            return FunctionCache(self._function) if can_be_kept else NullCache()
+
+        return forgiving(cached(opened))
+
+
+def cached(build: Callable[[bool], Any]) -> Any:
+    """``build(True)``, whose files lie in `folder`, or ``build(False)`` where none can be written.
+
+    Numba raises RuntimeError when it finds no writable place beside the source, in the user's cache
+    folder or in NUMBA_CACHE_DIR.
+    """
+    # A build imports modules of Numba too: a fork waits for all of it.
+    with global_compiler_lock, _in_folder():
+        try:
+            return build(True)
+        except RuntimeError as error:
+            if "cannot cache" not in str(error):
+                raise
+        except ERRORS:
+            pass
+        return build(False)
+
+
+def forgiving(cache: Any) -> Any:
+    """A cache of Numba's, whose failures cost a compilation and no more."""
+    if cache.cache_path is not None:
+        place = Path(cache.cache_path).parent  # Numba keeps a folder for each folder of sources
+        cache.load_overload = _guarded(cache.load_overload, place)
+        cache.save_overload = _guarded(cache.save_overload, place)
+    return cache
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Let Numba load what it compiled for the host without all that it compiles with.
+
+    It would import that first, scipy's linear algebra included, which takes longer than its own import.
+    Compiled code calls its runtime and no more. The caller holds the compiler's lock.
+    """
+    context = cpu_target.target_context
+    context.refresh = partial(rtsys.initialize, context)  # in place of the method, which a compilation needs
+    try:
+        yield
+    finally:
+        del context.refresh
+
+
+def folder() -> Path:
+    """Where this process keeps what it compiles: in the user's cache folder, or in NUMBA_CACHE_DIR."""
+    return Path(numba.config.CACHE_DIR or _user_cache.folder()) / _STATE
+
+
+def state_of(*folders: Path) -> str:
+    """A name for each state of the sources: Numba looks at a function's own file, not at those it calls.
+
+    It is of what they hold, since an image of a container keeps their times in seconds.
+    """
+    sources = sorted(source for each in folders for source in each.glob("*.py"))
+    contents = [(source.name, hashlib.sha256(source.read_bytes()).hexdigest()) for source in sources]
+    return hashlib.sha256(repr(contents).encode()).hexdigest()[:16]
+
+
+# As they are when they are imported: who changes one later compiles the former one until the process ends.
+_STATE = state_of(Path(__file__).parent, Path(kernels.__file__).parent)
+
+
+@contextmanager
+def _in_folder() -> Iterator[None]:
+    """Have Numba look for files in the folder.
+
+    Its own choice lies beside the source, where the files outlive ``pip uninstall`` and keep the package's
+    folder: without its ``__init__.py`` that hides the next editable installation.
     """
     numba.config.reload_config()  # which a compilation would do meanwhile, and so lose the folder
-    chosen, own = numba.config.CACHE_DIR, folder_of_sources()
+    chosen, own = numba.config.CACHE_DIR, folder()
     numba.config.CACHE_DIR = str(own)
     try:
         with _sole_use(own):
             yield
     finally:
         numba.config.CACHE_DIR = chosen
-
-
-def folder_of_sources() -> Path:
-    """Where the files lie for what is compiled from the sources as they are."""
-    return Path(numba.config.CACHE_DIR or _user_cache.folder()) / _state_of_sources()
-
-
-def forgiving(dispatcher: Any) -> Any:
-    """The dispatcher, which compiles later, with a cache whose failures cost a compilation and no more."""
-    cache: Any = getattr(dispatcher, "_cache", None)
-    path = getattr(cache, "cache_path", None)
-    if path is not None:
-        place = Path(path).parent  # Numba keeps a folder for each folder of sources
-        cache.load_overload = _guarded(cache.load_overload, place)
-        cache.save_overload = _guarded(cache.save_overload, place)
-    return dispatcher
-
-
-def _state_of_sources() -> str:
-    """A name for each state of the sources: Numba looks at a function's own file, not at those it calls."""
-    folders = (Path(file).parent for file in (__file__, kernels.__file__))
-    sources = sorted(source for folder in folders for source in folder.glob("*.py"))
-    stats = [source.stat() for source in sources]
-    states = [
-        (source.name, _digest(source, stat.st_mtime_ns, stat.st_size))
-        for source, stat in zip(sources, stats, strict=True)
-    ]
-    return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
-
-
-@functools.cache
-def _digest(source: Path, modified: int, size: int) -> str:
-    """Of what a file holds, read again if it changed: an image of a container keeps its times in seconds."""
-    return hashlib.sha256(source.read_bytes()).hexdigest()
 
 
 def _guarded(access: Callable[..., Any], place: Path) -> Callable[..., Any]:

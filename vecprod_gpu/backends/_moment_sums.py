@@ -19,7 +19,7 @@ import numpy as np
 
 from ._float_status import clear_flags, raised_flags
 from ._moment_blocks import BARE, PANEL, STRIP, multiply, pack_block, whole_vectors
-from ._numba import cached, compiled
+from ._numba import compiled
 from ._short_rows import sum_short_rows
 
 Array = np.ndarray[Any, Any]
@@ -72,7 +72,10 @@ def for_dtypes(
         "out": array(total, 3),
     }
     signature = tuple(kinds.get(name, numba.int64) for name in inspect.signature(function).parameters)
-    return cached(lambda cache: numba.njit([signature], nogil=True, cache=cache, **BARE)(function))  # type: ignore[no-any-return]
+    made: Any = compiled(**BARE)(function)
+    made.compile(signature)
+    made.disable_compile()
+    return made  # type: ignore[no-any-return]
 
 
 def sum_stripes(

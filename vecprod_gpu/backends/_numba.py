@@ -23,26 +23,9 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
     """``numba.njit`` without the GIL, on whichever cache folder there is, or none."""
 
     def compile_lazily(function: Function) -> Any:
-        return _cache.forgiving(
-            cached(lambda cache: numba.njit(nogil=True, cache=cache, **options)(function))
-        )
+        with global_compiler_lock:  # the decorator imports modules of Numba: a fork waits for them
+            dispatcher = numba.njit(nogil=True, **options)(function)
+        dispatcher._cache = _cache.LateFiles(function)
+        return dispatcher
 
     return compile_lazily
-
-
-def cached(build: Callable[[bool], Any]) -> Any:
-    """``build(cache=True)``, or ``build(cache=False)`` where no folder can be written.
-
-    Numba raises RuntimeError while decorating when it finds no writable place beside the source, in
-    the user's cache folder or in NUMBA_CACHE_DIR.
-    """
-    # A build imports modules of Numba too: a fork waits for all of it.
-    with global_compiler_lock, _cache.folder():
-        try:
-            return build(True)
-        except RuntimeError as error:
-            if "cannot cache" not in str(error):
-                raise
-        except _cache.ERRORS:
-            pass
-        return build(False)

@@ -7,15 +7,17 @@ contracted, as NumPy's own products of complex numbers may be.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numba
 import numpy as np
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import register_jitable
+from numba.np.ufunc.ufuncbuilder import GUFuncBuilder
 from numba.np.ufunc.wrappers import GufWrapperCache
 
-from ._numba import cached
+from ._cache import LateFiles, cached, loading
 from ._small import small_cross, small_cross_rows, small_outer
 from ._streaming import (
     ask_ahead,
@@ -171,26 +173,32 @@ def build(function: Callable[..., None], dtype: np.dtype[Any], layout: str, rank
     element = numba.from_dtype(dtype)
     signature = tuple(numba.types.Array(element, rank, "A") for rank in ranks)
 
-    def build(cache: bool) -> Any:
-        made = numba.guvectorize(layout, nopython=True, cache=cache)(function)
-        made.gufunc_builder.build = _matched(made.gufunc_builder.build, function)
-        made.add(signature)
-        return made.build_ufunc()
-
-    return cached(build).ufunc  # type: ignore[no-any-return]
+    with global_compiler_lock:  # a builder imports modules of Numba: a fork waits for them
+        builder = _Builder(function, layout, targetoptions={"nopython": True})
+        builder.nb_func.cache = LateFiles(function)
+        builder.add(signature)
+        return builder.build_ufunc()  # type: ignore[no-any-return]
 
 
-def _matched(build: Callable[[Any], Any], function: Callable[..., None]) -> Callable[[Any], Any]:
-    """Numba keeps a function and its loop in two files, each by a name that the process numbered.
+class _Builder(GUFuncBuilder):  # type: ignore[misc]
+    """A generalised ufunc, whose loop is kept where this package keeps its files.
 
-    A loop from before its function was compiled anew is of another name, and Numba takes its address for 0.
+    `numba.guvectorize` would import what compiled code needs to call the ufunc, which none here does.
     """
 
-    def attempt(compiled: Any) -> Any:
-        types, address, environment = build(compiled)
-        if address:
-            return types, address, environment
-        GufWrapperCache(function).flush()
-        return build(compiled)
+    def build(self, cres: Any) -> Any:
+        """The numbers of the types, the address of the loop, and what keeps it there."""
+        return cached(partial(self._matched, cres))
 
-    return attempt
+    def _matched(self, cres: Any, can_be_kept: bool) -> Any:
+        """Numba keeps a function and its loop in two files, each by a name that the process numbered.
+
+        A loop from before its function was compiled anew has another name, and Numba takes its address for 0.
+        """
+        self.cache = can_be_kept
+        with loading():
+            types, address, environment = super().build(cres)
+            if address:
+                return types, address, environment
+            GufWrapperCache(self.py_func).flush()
+            return super().build(cres)

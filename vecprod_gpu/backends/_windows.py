@@ -281,10 +281,10 @@ def _wait_for(stream: int) -> None:
 @cache
 def _keep_compiled(function: Any) -> None:
     """Let Numba keep on disk what it compiles a kernel to, since it takes seconds for each set of types."""
-    from . import _cache, _numba
+    from ._cache import cached, forgiving
 
-    _numba.cached(lambda can_be_kept: function.enable_caching() if can_be_kept else None)
-    _cache.forgiving(function)
+    cached(lambda can_be_kept: function.enable_caching() if can_be_kept else None)
+    forgiving(function._cache)
 
 
 @lru_cache(maxsize=256)
