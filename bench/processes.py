@@ -25,6 +25,7 @@ def first_call(statement: str, empty_cache: str | None = None) -> float:
     """
     with tempfile.TemporaryDirectory() as empty:
         environment = os.environ | ({empty_cache: empty} if empty_cache else {})
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as if installed, when pip has compiled the sources
         command = [sys.executable, "-c", _PROGRAM.format(statement)]
         finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return float(finished.stdout)

@@ -112,12 +112,12 @@ def test_nothing_warns_that_numpy_does_not_warn_of(way):
 class TestTheFasterWay:
     @pytest.fixture
     def race(self, monkeypatch):
-        """Write so many parts, where each way takes as many seconds as it is told; the ways taken."""
+        """Write so many results, where each way takes so many seconds a part; the ways taken."""
         clock = [0.0]
         monkeypatch.setattr(stores.time, "perf_counter", lambda: clock[0])
         part = np.empty(stores.TELLING_BYTES, np.int8)
 
-        def race(chooser, parts, ordinary, past_cache):
+        def race(chooser, results, ordinary, past_cache, parts=1):
             taken = []
 
             def loop(way, seconds):
@@ -127,8 +127,10 @@ class TestTheFasterWay:
 
                 return run
 
-            for _ in range(parts):
-                chooser.write(loop("ordinary", ordinary), loop("past", past_cache), part)
+            for _ in range(results):
+                write = chooser.writer(loop("ordinary", ordinary), loop("past", past_cache))
+                for _ in range(parts):
+                    write(part)
             return taken
 
         return race
@@ -140,11 +142,18 @@ class TestTheFasterWay:
             assert tried.count("past") == stores.LATEST
             assert set(then) == {faster}
 
-    def test_is_tried_again_now_and_then(self, race):
+    def test_is_found_out_by_the_parts_of_one_result(self, race):
         chooser = stores.Stores()
-        race(chooser, 2 * stores.LATEST, 2, 3)
-        taken = race(chooser, stores.LATEST * stores.PARTS_A_TRIAL, 2, 1)
-        assert taken[-1] == "past"
+        assert race(chooser, 1, 2, 1, parts=2 * stores.LATEST).count("past") == stores.LATEST
+        assert set(race(chooser, 1, 2, 1)) == {"past"}
+
+    def test_is_tried_again_now_and_then_and_for_a_whole_result(self, race):
+        chooser = stores.Stores()
+        race(chooser, 1, 2, 3, parts=2 * stores.LATEST)
+        taken = race(chooser, 2 * stores.RESULTS_A_TRIAL - 2, 2, 1, parts=stores.LATEST)
+        ways = "".join(way[0] for way in taken)
+        assert ways.lstrip("o") == "p" * ways.count("p")
+        assert ways.count("o") < stores.RESULTS_A_TRIAL * stores.LATEST
 
     def test_is_not_told_by_one_part(self, race):
         """Which found its lines in the cache, or its pages not there."""
@@ -156,5 +165,18 @@ class TestTheFasterWay:
     def test_is_not_told_by_small_parts(self):
         chooser = stores.Stores()
         small = np.empty(stores.TELLING_BYTES - 1, np.int8)
-        chooser.write(lambda out: None, lambda out: None, small)
+        chooser.writer(lambda out: None, lambda out: None)(small)
         assert not chooser._seconds[False]
+
+    def test_is_that_of_results_of_about_the_same_size(self, race):
+        chooser = stores.StoresBySize()
+        small, large = (chooser._stores[nbytes.bit_length()] for nbytes in (1 << 25, 1 << 27))
+        race(small, 2 * stores.LATEST, 1, 2)
+        race(large, 2 * stores.LATEST, 2, 1)
+        taken = []
+        for nbytes in (1 << 25, 1 << 27):
+            write = chooser.writer(
+                lambda out: taken.append("ordinary"), lambda out: taken.append("past"), nbytes
+            )
+            write(np.empty(1))
+        assert taken == ["ordinary", "past"]

@@ -5,7 +5,6 @@ computed of three-vectors `_geometry` and `_normals`, and the sums of linear reg
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numba
@@ -34,7 +33,7 @@ from ._slices import block_of, blocks_of, over_longest_axis
 from ._small import ALONE_CROSS_BYTES, shared_cross_rows
 from ._solvers import coordinate_descent, normal_equations, proximal_descent, solution_loss, solve_positive
 from ._status import Status
-from ._stores import Stores
+from ._stores import StoresBySize
 from ._streaming import VECTOR_BYTES
 from ._team_products import share_cross
 from ._threads import for_each_block
@@ -95,7 +94,7 @@ _DTYPES = {
 SERIAL_BYTES = 1 << 18  # below this a second thread costs more than it brings
 CACHES_BYTES = 8 << 20  # more than the usual share of the last-level cache
 _NO_LOSS = np.empty((0, 0))
-_OUTER_STORES, _CROSS_STORES = Stores(), Stores()
+_OUTER_STORES, _CROSS_STORES = StoresBySize(), StoresBySize()
 
 REPEATED = 1024  # copies of a vector: with two more of their size, half of a first-level cache
 BLOCK_BYTES = 1 << 20  # of a result, for one thread at a time: the least of a product, all of an update
@@ -175,7 +174,7 @@ def _cross_writer(a: Array, b: Array, out: Array) -> Callable[[Array, Array, Arr
     ufunc = cross_rows_ufunc(out.dtype)
     if not (_goes_to_memory(out) and a.flags.c_contiguous and b.flags.c_contiguous):
         return ufunc
-    return partial(_CROSS_STORES.write, ufunc, cross_rows_ufunc(out.dtype, past_cache=True))
+    return _CROSS_STORES.writer(ufunc, cross_rows_ufunc(out.dtype, past_cache=True), out.nbytes)
 
 
 def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None:
@@ -200,7 +199,7 @@ def _outer_rows(a: Array, b: Array, out: Array) -> None:
     multiply: Callable[[Array, Array, Array], Any] = ufunc
     if _goes_to_memory(out) and out.shape[-1] * out.itemsize % VECTOR_BYTES == 0:
         past_cache = outer_rows_ufunc(out.dtype, past_cache=True)
-        multiply = partial(_OUTER_STORES.write, ufunc, past_cache)
+        multiply = _OUTER_STORES.writer(ufunc, past_cache, out.nbytes)
     _over_rows(multiply, a, b, out, blocks_of(out.nbytes, BLOCK_BYTES))
 
 
