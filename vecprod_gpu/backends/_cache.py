@@ -43,10 +43,18 @@ def follow_compiler_lock() -> None:
 
 
 class LateFiles(NullCache):  # type: ignore[misc]
-    """The files of one function of the host, looked for when it is first called: most never are."""
+    """The files of one function of the host, looked for when it is first called: most never are.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
+    Parameters
+    ----------
+    function : callable
+        What is compiled.
+    kind : type, default FunctionCache
+        Numba's cache of what it makes of it.
+    """
+
+    def __init__(self, function: Callable[..., Any], kind: type = FunctionCache) -> None:
+        self._function, self._kind = function, kind
 
     @property
     def cache_path(self) -> Any:
@@ -56,8 +64,11 @@ class LateFiles(NullCache):  # type: ignore[misc]
     def load_overload(self, signature: Any, context: Any) -> Any:
         """What was compiled for these types, or None."""
         files = self._files
-        with loading():
-            return files.load_overload(signature, context)
+        with _loading():
+            compiled = files.load_overload(signature, context)
+        if compiled is None:
+            context.refresh()  # for the compilation that follows: that of a ufunc's loop does not ask for it
+        return compiled
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Keep what was compiled for these types."""
@@ -70,7 +81,7 @@ class LateFiles(NullCache):  # type: ignore[misc]
     @cached_property
     def _files(self) -> Any:
         def opened(can_be_kept: bool) -> Any:
-            return FunctionCache(self._function) if can_be_kept else NullCache()
+            return self._kind(self._function) if can_be_kept else NullCache()
 
         return forgiving(cached(opened))
 
@@ -103,7 +114,7 @@ def forgiving(cache: Any) -> Any:
 
 
 @contextmanager
-def loading() -> Iterator[None]:
+def _loading() -> Iterator[None]:
     """Let Numba load what it compiled for the host without all that it compiles with.
 
     It would import that first, scipy's linear algebra included, which takes longer than its own import.

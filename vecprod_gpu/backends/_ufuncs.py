@@ -7,17 +7,18 @@ contracted, as NumPy's own products of complex numbers may be.
 """
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numba
 import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import register_jitable
+from numba.np.numpy_support import as_dtype
 from numba.np.ufunc.ufuncbuilder import GUFuncBuilder
-from numba.np.ufunc.wrappers import GufWrapperCache
+from numba.np.ufunc.wrappers import GufWrapperCache, _GufuncWrapper
 
-from ._cache import LateFiles, cached, loading
+from ._cache import LateFiles
 from ._small import small_cross, small_cross_rows, small_outer
 from ._streaming import (
     ask_ahead,
@@ -187,18 +188,20 @@ class _Builder(GUFuncBuilder):  # type: ignore[misc]
     """
 
     def build(self, cres: Any) -> Any:
-        """The numbers of the types, the address of the loop, and what keeps it there."""
-        return cached(partial(self._matched, cres))
+        """The numbers of the types, the address of the loop, and what keeps it there.
 
-    def _matched(self, cres: Any, can_be_kept: bool) -> Any:
-        """Numba keeps a function and its loop in two files, each by a name that the process numbered.
-
-        A loop from before its function was compiled anew has another name, and Numba takes its address for 0.
+        Numba keeps a function and its loop in two files, each by a name that the process numbered.  A loop
+        from before its function was compiled anew has another name, and Numba takes its address for 0.
         """
-        self.cache = can_be_kept
-        with loading():
-            types, address, environment = super().build(cres)
-            if address:
-                return types, address, environment
-            GufWrapperCache(self.py_func).flush()
-            return super().build(cres)
+        files = LateFiles(self.py_func, GufWrapperCache)
+        address, environment = self._loop(cres, files)
+        if not address:
+            files.flush()
+            address, environment = self._loop(cres, files)
+        return [as_dtype(each.dtype).num for each in cres.signature.args], address, environment
+
+    def _loop(self, cres: Any, files: LateFiles) -> Any:
+        wrapper = _GufuncWrapper(self.py_func, cres, self.sin, self.sout, cache=False, is_parfors=False)
+        wrapper.cache = files
+        loop = wrapper.build()
+        return loop.library.get_pointer_to_function(loop.name), loop.env
