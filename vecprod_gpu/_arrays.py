@@ -86,7 +86,7 @@ def stored_dtype(X: np.dtype[Any], sums: np.dtype[Any]) -> np.dtype[Any]:
     """How X is read: as it is where a kernel can widen it in registers, without a copy of X."""
     as_it_is = {("e", "f"), ("f", "f"), ("f", "d"), ("d", "d"), ("F", "F"), ("F", "D"), ("D", "D")}
     if (X.char, sums.char) in as_it_is:
-        return X.newbyteorder("=")
+        return X if X.isnative else X.newbyteorder("=")
     return np.dtype(np.float32) if (X.char, sums.char) == ("e", "d") else sums
 
 

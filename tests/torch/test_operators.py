@@ -11,6 +11,7 @@ from torch.library import opcheck
 import vecprod_gpu as vp
 import vecprod_gpu.torch as vt
 from tests.torch.operators import OPERATORS, as_tuple
+from vecprod_gpu.backends import cpu
 
 COMPLEX = (
     "batched_outer",
@@ -152,15 +153,15 @@ def test_gradients_of_each_sample(operator):
 def test_one_read_of_x_for_all_models_of_a_vmap(monkeypatch):
     X, y = torch.randn(9, 3), torch.randn(9)
     shapes = []
-    ours = vp.linreg.steps.linreg_gradient
+    ours = cpu.linreg_pass
 
-    def spy(X, y, w, **how):
+    def spy(X, y, w, *its, **how):
         shapes.append((X.shape, w.shape))
-        return ours(X, y, w, **how)
+        ours(X, y, w, *its, **how)
 
-    monkeypatch.setattr("vecprod_gpu.linreg.steps.linreg_gradient", spy)
+    monkeypatch.setattr(cpu, "linreg_pass", spy)
     vmap(lambda w: vt.linreg_gradient(X, y, w))(torch.randn(5, 3))
-    assert shapes == [((9, 3), (3, 5))]
+    assert shapes == [((1, 9, 3), (1, 3, 5))]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -199,10 +200,8 @@ def test_narrow_numbers_are_summed_wide(dtype):
 
 def test_a_loss_is_trained_by_one_read_of_x_each_step(monkeypatch):
     passes = []
-    ours = vp.linreg.steps.linreg_gradient
-    monkeypatch.setattr(
-        "vecprod_gpu.linreg.steps.linreg_gradient", lambda *its, **how: passes.append(1) or ours(*its, **how)
-    )
+    ours = cpu.linreg_pass
+    monkeypatch.setattr(cpu, "linreg_pass", lambda *its, **how: passes.append(1) or ours(*its, **how))
     X = torch.randn(200, 3)
     w = torch.zeros(3, requires_grad=True)
     optimiser = torch.optim.SGD([w], lr=0.5)

@@ -7,14 +7,14 @@ import numpy as np
 from .. import _checks, _dispatch
 from .._arrays import Array
 from .._destination import Destination
-from .._libraries import takes_any_library
+from .._libraries import call, library_of
 from ..backends._device.recordings import recordings_of
 from ._problem import Problem
+from ._short import short_gradient, short_step
 
 current_mode = _dispatch.mode.get
 
 
-@takes_any_library
 def linreg_gradient(
     X: Array,
     y: Array,
@@ -84,13 +84,17 @@ def linreg_gradient(
     >>> float(loss)
     0.5
     """
+    if sample_weight is None and (short := short_gradient(X, y, w, out, l2, return_loss)) is not None:
+        return short
+    if (library := library_of(X, y, w, l2, sample_weight, out)) is not None:
+        how = {"l2": l2, "sample_weight": sample_weight, "return_loss": return_loss, "out": out}
+        return call(library, linreg_gradient, X, y, w, **how)
     if (recordings := recordings_of(type(X))) is not None:
         arrays = X, y, w, sample_weight, out
         return recordings.of_call(_gradient, current_mode(), arrays, (l2, return_loss))
     return _gradient(X, y, w, sample_weight, out, l2, return_loss)
 
 
-@takes_any_library
 def linreg_step(
     X: Array,
     y: Array,
@@ -140,6 +144,11 @@ def linreg_step(
     >>> vp.linreg_step(X, y, np.zeros(2), 0.01)
     array([0.06666667, 0.09666667])
     """
+    if sample_weight is None and (short := short_step(X, y, w, out, learning_rate, l1, l2)) is not None:
+        return short
+    if (library := library_of(X, y, w, learning_rate, l1, l2, sample_weight, out)) is not None:
+        how = {"l1": l1, "l2": l2, "sample_weight": sample_weight, "out": out}
+        return call(library, linreg_step, X, y, w, learning_rate, **how)
     if (recordings := recordings_of(type(X))) is not None:
         arrays = X, y, w, sample_weight, out
         return recordings.of_call(_step, current_mode(), arrays, (learning_rate, l1, l2))

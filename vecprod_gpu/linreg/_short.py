@@ -1,0 +1,103 @@
+"""The short way of one pass: arrays of NumPy that the CPU takes as they are, unless asked to go elsewhere.
+
+Most of the time of a small call goes into finding out what is to be done, which calls whose arrays look the
+same have in common.  A gradient of 8 x 4 takes 6 us this way, and 11 by way of `Problem`, which takes all.
+"""
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy import ndarray
+
+from .. import _checks, _dispatch
+from .._arrays import Array
+from .._checks import Shape
+from ._plan import MOST_PLANS, Look, plan_of
+
+current_mode = _dispatch.mode.get
+
+
+class _Way(NamedTuple):
+    """How calls whose arrays look the same go."""
+
+    X: Shape
+    y: Shape
+    w: Shape
+    losses: Shape
+    dtype: np.dtype[Any]
+    result: Shape
+    loss: Shape
+
+
+def short_gradient(X: Array, y: Array, w: Array, out: Array | None, l2: Any, return_loss: bool) -> Any:
+    """The gradient at w, and the loss if it is asked for; None where the call cannot go the short way."""
+    if not (type(X) is type(y) is type(w) is ndarray and isinstance(l2, float)):
+        return None
+    return _pass(X, y, w, out, 0.0, _checks.real("l2", l2, minimum=0.0), None, return_loss)
+
+
+def short_step(X: Array, y: Array, w: Array, out: Array | None, learning_rate: Any, l1: Any, l2: Any) -> Any:
+    """The step from w; None where the call cannot go the short way."""
+    if not (type(X) is type(y) is type(w) is ndarray):
+        return None
+    if not (isinstance(learning_rate, float) and isinstance(l1, float) and isinstance(l2, float)):
+        return None
+    learning_rate = _checks.real("learning_rate", learning_rate, above=0.0)
+    l1, l2 = _checks.real("l1", l1, minimum=0.0), _checks.real("l2", l2, minimum=0.0)
+    return _pass(X, y, w, out, l1, l2, learning_rate, return_loss=False)
+
+
+def _pass(
+    X: Array,
+    y: Array,
+    w: Array,
+    out: Array | None,
+    l1: float,
+    l2: float,
+    learning_rate: float | None,
+    return_loss: bool,
+) -> Any:
+    if current_mode() is not None or (out is not None and type(out) is not ndarray):
+        return None
+    way = _way((X.shape, X.dtype), (y.shape, y.dtype), (w.shape, w.dtype))
+    if way is None or not (y.flags.c_contiguous and w.flags.c_contiguous):
+        return None
+    if out is not None:
+        _checks.output(out, "numpy", way.result, way.dtype)
+    _dispatch.latest.backend = "cpu"
+    native, losses = np.empty(way.w, way.dtype), np.empty(way.losses) if return_loss else None
+    _dispatch.load("cpu").linreg_pass(
+        X.reshape(way.X),
+        y.reshape(way.y),
+        w.reshape(way.w),
+        None,
+        None,
+        l1=l1,
+        l2=l2,
+        learning_rate=learning_rate,
+        out=native,
+        loss=losses,
+    )
+    result = native.reshape(way.result)
+    if out is not None:
+        np.copyto(out, result, casting="same_kind")
+        result = out
+    if losses is None:
+        return result
+    return result, losses.astype(way.dtype).reshape(way.loss)[()]  # which makes a scalar of one loss
+
+
+@lru_cache(MOST_PLANS)
+def _way(X: Look, y: Look, w: Look) -> _Way | None:
+    """None where an array would have to be cast, there is no problem, or another backend takes the call."""
+    if not X[1].kind == y[1].kind == w[1].kind == "f":
+        return None
+    plan = plan_of(X, y, w, (None, None))
+    shapes = plan.shapes
+    if (X[1], y[1], w[1], plan.dtype) != (plan.stored, plan.sums, plan.sums, plan.sums):
+        return None
+    if 0 in shapes.lead or _dispatch.choose("linreg", "numpy", plan.stored, plan.work).backend != "cpu":
+        return None
+    native = shapes.native_X, shapes.native_y, shapes.native_w, shapes.native_loss
+    return _Way(*native, plan.sums, shapes.w, shapes.loss)
