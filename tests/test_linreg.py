@@ -275,3 +275,9 @@ def test_many_steps_have_the_bits_of_single_ones(backend, rng, shape, is_full):
         np.testing.assert_array_equal(many[t], module.export(out, "numpy"))
         np.testing.assert_array_equal(lost[t], module.export(loss, "numpy"))
         w = out
+
+
+@pytest.mark.parametrize("function", [vp.linreg_gradient, lambda X, y, w: vp.linreg_step(X, y, w, 0.1)])
+def test_coefficients_are_needed(function):
+    with pytest.raises(vp.errors.DTypeError, match="w is None; needed are the coefficients"):
+        function(np.ones((3, 2)), np.ones(3), None)

@@ -9,10 +9,13 @@ from .._arrays import Array
 from .._destination import Destination
 from .._libraries import call, library_of
 from ..backends._device.recordings import recordings_of
+from ..errors import DTypeError
 from ._problem import Problem
 from ._short import short_gradient, short_step
 
 current_mode = _dispatch.mode.get
+
+_NO_COEFFICIENTS = "w is None; needed are the coefficients to begin at, as np.zeros(X.shape[-1])"
 
 
 def linreg_gradient(
@@ -165,6 +168,8 @@ def _gradient(
     return_loss: bool,
 ) -> Any:
     l2 = _checks.real("l2", l2, minimum=0.0)
+    if w is None:
+        raise DTypeError(_NO_COEFFICIENTS)
     problem, native_w = Problem.prepare(X, y, w, sample_weight, out)
     loss = problem.empty(problem.shapes.native_loss, np.float64) if return_loss else None
     gradient = _run(problem, native_w, out, loss, 0.0, l2, None)
@@ -184,6 +189,8 @@ def _step(
     learning_rate = _checks.real("learning_rate", learning_rate, above=0.0)
     l1 = _checks.real("l1", l1, minimum=0.0)
     l2 = _checks.real("l2", l2, minimum=0.0)
+    if w is None:
+        raise DTypeError(_NO_COEFFICIENTS)
     problem, native_w = Problem.prepare(X, y, w, sample_weight, out)
     return _run(problem, native_w, out, None, l1, l2, learning_rate)
 
