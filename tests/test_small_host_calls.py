@@ -11,6 +11,7 @@ DTYPES = ["f", "d", "i", "D"]
 CALLS = {
     "cross of two": (vp.cross, np.cross, (3,), (3,), (3,)),
     "cross of rows": (vp.cross, np.cross, (2, 5, 3), (2, 5, 3), (2, 5, 3)),
+    "outer product": (vp.outer, np.outer, (4,), (5,), (4, 5)),
     "outer products": (
         vp.batched_outer,
         lambda a, b: a[..., :, None] * b[..., None, :],
@@ -45,6 +46,21 @@ def no_long_way(monkeypatch):
 
 def draw(rng, shape, dtype):
     return (10 * rng.standard_normal(shape) + (1j if dtype == "D" else 0)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_result_is_given_at_once(case, dtype, rng, no_long_way):
+    ours, numpys, *shapes, _ = case
+    a, b = (draw(rng, shape, dtype) for shape in shapes)
+    result, expected = ours(a, b), numpys(a, b)
+    assert (type(result), result.dtype) == (np.ndarray, expected.dtype)
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
+
+
+def test_an_outer_product_of_more_axes_is_flattened(rng):
+    a, b = draw(rng, (2, 3), "d"), draw(rng, (3,), "d")
+    for factors in ((a, b), (b, a), (a, a), (a[0, 0, np.newaxis], b), (np.array(2.0), b)):
+        np.testing.assert_array_equal(vp.outer(*factors), np.outer(*factors))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -71,6 +71,9 @@ def outer(a: Array, b: Array, out: Array | None = None) -> Array:
     array([[3, 4],
            [6, 8]])
     """
+    is_plain = type(a) is type(b) is ndarray and a.ndim == b.ndim == 1
+    if is_plain and (short := _short_outer(a, b, out)) is not None:
+        return short
     if (recordings := recordings_of(type(a))) is not None:
         return recordings.of_pair(_outer, current_mode(), a, b, out)
     if (library := library_of(a, b, out)) is not None:
@@ -133,26 +136,11 @@ def batched_outer(
            [[0., 0.],
             [5., 6.]]])
     """
-    if (
-        type(a) is ndarray
-        and type(b) is ndarray
-        and alpha is _ONE
-        and beta is _ZERO
-        and (ufunc := small_outer.get(dtype := a.dtype)) is not None
-        and b.dtype is dtype
-        and a.size * b.size <= SMALL_ELEMENTS
-        and current_mode() is None
-    ):
-        try:
-            if out is None:
-                return ufunc(a, b)
-            shape = a.shape
-            if shape[:-1] == b.shape[:-1] and _fits(out, dtype, shape + b.shape[-1:]):
-                return ufunc(a, b, out)
-        except ValueError:  # the shapes do not fit: the long way says which
-            pass
+    is_plain = alpha is _ONE and beta is _ZERO
+    if is_plain and (short := _short_outer(a, b, out)) is not None:
+        return short
     if (recordings := recordings_of(type(a))) is not None:
-        if alpha is _ONE and beta is _ZERO:
+        if is_plain:
             return recordings.of_pair(_batched_outer, current_mode(), a, b, out)
         return recordings.of_call(_batched_outer, current_mode(), (a, b, out), (alpha, beta))
     if (library := library_of(a, b, out)) is not None:
@@ -243,6 +231,27 @@ def cross(
     if (library := library_of(a, b, out)) is not None:
         return call(library, cross, a, b, axisa, axisb, axisc, out=out)
     return _cross(a, b, out, axisa, axisb, axisc)
+
+
+def _short_outer(a: Array, b: Array, out: Array | None) -> Array | None:
+    """Outer products of small host arrays; None where the call has to go the long way."""
+    if (
+        not (type(a) is type(b) is ndarray)
+        or (ufunc := small_outer.get(dtype := a.dtype)) is None
+        or b.dtype is not dtype
+        or a.size * b.size > SMALL_ELEMENTS
+        or current_mode() is not None
+    ):
+        return None
+    try:
+        if out is None:
+            return ufunc(a, b)
+        shape = a.shape
+        if shape[:-1] == b.shape[:-1] and _fits(out, dtype, shape + b.shape[-1:]):
+            return ufunc(a, b, out)
+    except ValueError:  # the shapes do not fit: the long way says which
+        pass
+    return None
 
 
 def _fits(out: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
