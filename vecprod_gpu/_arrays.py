@@ -77,6 +77,11 @@ def result_dtype(*arrays: Array) -> np.dtype[Any]:
     return np.result_type(*(np.dtype(array.dtype) for array in arrays))
 
 
+def native_order(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in the byte order of the machine: the same object, where it can be, is soonest compared."""
+    return dtype if dtype.isnative else dtype.newbyteorder("=")
+
+
 def summing_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """float16 is stored narrow and summed in float32; everything else is summed in its own dtype."""
     return np.dtype(np.float32) if dtype == np.float16 else dtype
@@ -86,7 +91,7 @@ def stored_dtype(X: np.dtype[Any], sums: np.dtype[Any]) -> np.dtype[Any]:
     """How X is read: as it is where a kernel can widen it in registers, without a copy of X."""
     as_it_is = {("e", "f"), ("f", "f"), ("f", "d"), ("d", "d"), ("F", "F"), ("F", "D"), ("D", "D")}
     if (X.char, sums.char) in as_it_is:
-        return X if X.isnative else X.newbyteorder("=")
+        return native_order(X)
     return np.dtype(np.float32) if (X.char, sums.char) == ("e", "d") else sums
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from . import _checks, _dispatch
-from ._arrays import Array, Kind, as_arrays, common_kind, moved, stored_dtype, summing_dtype
+from ._arrays import Array, Kind, as_arrays, common_kind, moved, native_order, stored_dtype, summing_dtype
 from ._callers import frames_to_caller
 from ._costs import Work
 from ._layout import size
@@ -366,7 +366,7 @@ def _covariance_dtype(common: np.dtype[Any], dtype: Any) -> np.dtype[Any]:
     wanted: np.dtype[Any] = np.dtype(dtype)
     if wanted.kind not in "fc" or (common.kind == "c" and wanted.kind == "f"):
         raise DTypeError(f"dtype is {wanted}, which cannot hold covariances of {common} data")
-    return wanted.newbyteorder("=")
+    return native_order(wanted)
 
 
 def _repeated(backend: Any, weights: Host, problems: int) -> Array:

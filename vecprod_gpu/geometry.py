@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from . import _checks, _dispatch
-from ._arrays import Array, as_arrays, common_kind, moved, summing_dtype
+from ._arrays import Array, as_arrays, common_kind, moved, native_order, summing_dtype
 from ._costs import Work
 from ._destination import Destination
 from ._layout import size, without_axis
@@ -441,7 +441,7 @@ def _real(name: str, array: Array, keeps_integers: bool) -> np.dtype[Any]:
         return dtype if keeps_integers else np.dtype(np.float64)
     if dtype.kind != "f":
         raise DTypeError(f"{name} has dtype {dtype}; needed are real numbers")
-    return dtype.newbyteorder("=")
+    return native_order(dtype)
 
 
 def _floating(name: str, array: Array) -> np.dtype[Any]:

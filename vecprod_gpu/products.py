@@ -314,9 +314,7 @@ def gram(
         name: as_arrays(kind, array)[0] for name, array in arguments.items() if array is not None
     }
     lead, n, p, q = _gram_shapes(given)
-    dtype = np.result_type(
-        *(_checks.number_dtype(name, array) for name, array in given.items())
-    ).newbyteorder("=")
+    dtype = np.result_type(*(_checks.number_dtype(name, array) for name, array in given.items()))
     sums = summing_dtype(dtype)
     shape = (*lead, p, q)
     if out is not None:
@@ -329,7 +327,9 @@ def gram(
     def native(name: str, row: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
         if name not in given:
             return None
-        array = backend.broadcast_to(backend.cast(backend.native(given[name]), dtype), (*lead, n, *row))
+        array, full = backend.cast(backend.native(given[name]), dtype), (*lead, n, *row)
+        if tuple(array.shape) != full:
+            array = backend.broadcast_to(array, full)
         return backend.reshape(array, (problems, n, *row))
 
     s = native("weights", (), sums)

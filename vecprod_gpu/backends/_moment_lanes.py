@@ -40,7 +40,7 @@ def fits_lanes(n: int, columns: int, itemsize: int) -> bool:
 def lane_memory(n: int, columns: int, dtype: np.dtype[Any], is_weighted: bool) -> tuple[Array, ...]:
     """Memory for packed rows, the weighted ones, weights, sums and means of columns, shares and totals."""
     counts = n * columns, n * columns * is_weighted, n, LANE_ROWS * (columns + LANE_COLUMNS), columns, 1
-    rows, weighted, weights, sums, means, shares = (aligned_lanes(count, dtype) for count in counts)
+    rows, weighted, weights, sums, means, shares = aligned_lanes(counts, dtype)
     weights[...] = 1
     shares[...] = 1 / n if n else 0.0
     totals = np.full((1, LANES), float(n))

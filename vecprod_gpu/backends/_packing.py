@@ -4,6 +4,8 @@ Problems side by side in the lanes of vectors are packed: element (i, j) of each
 ``(B, n, p)`` array is row ``i * p + j``, with a lane for each problem.
 """
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -50,11 +52,13 @@ def frozen(array: Array) -> Array:
     return view
 
 
-def aligned_lanes(count: int, dtype: np.dtype[Any]) -> Array:
-    """So many rows of lanes, each on a boundary of its own size: none lies in two lines of the cache."""
-    memory = np.empty((count + 1) * LANES, dtype)
+def aligned_lanes(counts: Sequence[int], dtype: np.dtype[Any]) -> tuple[Array, ...]:
+    """Arrays of so many rows of lanes, each on a boundary of its size: none is in two lines of the cache."""
+    *starts, total = accumulate(counts, initial=0)
+    memory = np.empty((total + 1) * LANES, dtype)
     unused = -memory.ctypes.data % (LANES * dtype.itemsize) // dtype.itemsize
-    return memory[unused : unused + count * LANES].reshape(count, LANES)
+    rows = memory[unused : unused + total * LANES].reshape(total, LANES)
+    return tuple(rows[start : start + count] for start, count in zip(starts, counts, strict=True))
 
 
 @register_jitable  # type: ignore[untyped-decorator]

@@ -31,7 +31,7 @@ EPSILON = 2.0**-52
 def system_memory(d: int, k: int) -> tuple[Array, ...]:
     """Memory for factors, inverses, sides, a solution, roots, two norms and a product; and a row of zeros."""
     counts = d * d, d * d, d * k, d, d, d, d, 1, 1
-    memory = tuple(aligned_lanes(count, np.dtype(np.float64)) for count in counts)
+    memory = aligned_lanes(counts, np.dtype(np.float64))
     memory[-1][...] = 0
     return memory
 

@@ -139,7 +139,7 @@ def gram(X: Any, Y: Any = None, *, weights: Any = None) -> da.Array:
         if given["weights"].dtype.kind == "c":
             raise DTypeError(f"weights has dtype {given['weights'].dtype}; needed are real numbers")
     given = {name: whole_rows(array) for name, array in given.items()}
-    dtype = np.result_type(*(array.dtype for array in given.values())).newbyteorder("=")
+    dtype = np.result_type(*(array.dtype for array in given.values()))
     if dtype.kind not in "iufc":
         raise DTypeError(f"X has dtype {dtype}; needed are numbers")
     shape = X.shape[1], given.get("Y", X).shape[1]
