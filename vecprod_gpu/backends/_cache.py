@@ -17,7 +17,6 @@ from typing import Any
 import numba
 from numba.core.caching import FunctionCache, NullCache
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys
 
 import vecprod_gpu.kernels as kernels
@@ -64,7 +63,7 @@ class LateFiles(NullCache):  # type: ignore[misc]
     def load_overload(self, signature: Any, context: Any) -> Any:
         """What was compiled for these types, or None."""
         files = self._files
-        with _loading():
+        with _loading(context):
             compiled = files.load_overload(signature, context)
         if compiled is None:
             context.refresh()  # for the compilation that follows: that of a ufunc's loop does not ask for it
@@ -114,13 +113,12 @@ def forgiving(cache: Any) -> Any:
 
 
 @contextmanager
-def _loading() -> Iterator[None]:
+def _loading(context: Any) -> Iterator[None]:
     """Let Numba load what it compiled for the host without all that it compiles with.
 
     It would import that first, scipy's linear algebra included, which takes longer than its own import.
     Compiled code calls its runtime and no more. The caller holds the compiler's lock.
     """
-    context = cpu_target.target_context
     context.refresh = partial(rtsys.initialize, context)  # in place of the method, which a compilation needs
     try:
         yield

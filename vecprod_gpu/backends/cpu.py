@@ -123,10 +123,7 @@ def cross(a: Array, b: Array, out: Array) -> None:
     if not is_large:
         ufunc(a, b, out)
         return
-    a, b = np.broadcast_to(a, out.shape), np.broadcast_to(b, out.shape)
-    over_longest_axis(
-        out.shape[:-1], blocks_of(out.nbytes, BLOCK_BYTES), lambda part: ufunc(a[part], b[part], out[part])
-    )
+    _over_vectors(ufunc, np.broadcast_to(a, out.shape), np.broadcast_to(b, out.shape), out)
 
 
 def _cross_with_one(a: Array, b: Array, out: Array) -> None:
@@ -156,17 +153,20 @@ def _cross_rows(a: Array, b: Array, out: Array) -> None:
     if out.dtype in shared_cross_rows and share_cross(a, b, out) is not None:
         return
     if not all(x.flags.c_contiguous for x in (a, b, out)):
-        over_longest_axis(
-            out.shape[:-1],
-            blocks_of(out.nbytes, BLOCK_BYTES),
-            lambda part: ufunc(a[part], b[part], out[part]),
-        )
+        _over_vectors(ufunc, a, b, out)
         return
     a, b, out = (x.reshape(-1, 3) for x in (a, b, out))
     multiply = _cross_writer(a, b, out)
     # A multiple of so many vectors, each of which has three elements, keeps the alignment of out.
     block = block_of(out.nbytes, BLOCK_BYTES) // (3 * out.itemsize) & -VECTOR_BYTES
     for_each_block(lambda i, j: multiply(a[i:j], b[i:j], out[i:j]), len(out), block)
+
+
+def _over_vectors(ufunc: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array) -> None:
+    """``ufunc`` on matching parts of a, b and out, cut along the longest axis but that of the components."""
+    over_longest_axis(
+        out.shape[:-1], blocks_of(out.nbytes, BLOCK_BYTES), lambda part: ufunc(a[part], b[part], out[part])
+    )
 
 
 def _cross_writer(a: Array, b: Array, out: Array) -> Callable[[Array, Array, Array], Any]:

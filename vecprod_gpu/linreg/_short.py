@@ -5,29 +5,16 @@ same have in common.  A gradient of 8 x 4 takes 6 us this way, and 11 by way of 
 """
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
 from .. import _checks, _dispatch
 from .._arrays import Array
-from .._checks import Shape
-from ._plan import MOST_PLANS, Look, plan_of
+from ._plan import MOST_PLANS, Look, Plan, plan_of
 
 current_mode = _dispatch.mode.get
-
-
-class _Way(NamedTuple):
-    """How calls whose arrays look the same go."""
-
-    X: Shape
-    y: Shape
-    w: Shape
-    losses: Shape
-    dtype: np.dtype[Any]
-    result: Shape
-    loss: Shape
 
 
 def short_gradient(X: Array, y: Array, w: Array, out: Array | None, l2: Any, return_loss: bool) -> Any:
@@ -60,17 +47,19 @@ def _pass(
 ) -> Any:
     if current_mode() is not None or (out is not None and type(out) is not ndarray):
         return None
-    way = _way((X.shape, X.dtype), (y.shape, y.dtype), (w.shape, w.dtype))
-    if way is None or not (y.flags.c_contiguous and w.flags.c_contiguous):
+    plan = _short_plan((X.shape, X.dtype), (y.shape, y.dtype), (w.shape, w.dtype))
+    if plan is None or not (y.flags.c_contiguous and w.flags.c_contiguous):
         return None
+    shapes, dtype = plan.shapes, plan.dtype
     if out is not None:
-        _checks.output(out, "numpy", way.result, way.dtype)
+        _checks.output(out, "numpy", shapes.w, dtype)
     _dispatch.latest.backend = "cpu"
-    native, losses = np.empty(way.w, way.dtype), np.empty(way.losses) if return_loss else None
+    native = np.empty(shapes.native_w, dtype)
+    losses = np.empty(shapes.native_loss) if return_loss else None
     _dispatch.load("cpu").linreg_pass(
-        X.reshape(way.X),
-        y.reshape(way.y),
-        w.reshape(way.w),
+        X.reshape(shapes.native_X),
+        y.reshape(shapes.native_y),
+        w.reshape(shapes.native_w),
         None,
         None,
         l1=l1,
@@ -79,25 +68,24 @@ def _pass(
         out=native,
         loss=losses,
     )
-    result = native.reshape(way.result)
+    result = native.reshape(shapes.w)
     if out is not None:
         np.copyto(out, result, casting="same_kind")
         result = out
     if losses is None:
         return result
-    return result, losses.astype(way.dtype).reshape(way.loss)[()]  # which makes a scalar of one loss
+    return result, losses.astype(dtype).reshape(shapes.loss)[()]  # which makes a scalar of one loss
 
 
 @lru_cache(MOST_PLANS)
-def _way(X: Look, y: Look, w: Look) -> _Way | None:
+def _short_plan(X: Look, y: Look, w: Look) -> Plan | None:
     """None where an array would have to be cast, there is no problem, or another backend takes the call."""
     if not X[1].kind == y[1].kind == w[1].kind == "f":
         return None
     plan = plan_of(X, y, w, (None, None))
-    shapes = plan.shapes
     if (X[1], y[1], w[1], plan.dtype) != (plan.stored, plan.sums, plan.sums, plan.sums):
         return None
-    if 0 in shapes.lead or _dispatch.choose("linreg", "numpy", plan.stored, plan.work).backend != "cpu":
+    if 0 in plan.shapes.lead:
         return None
-    native = shapes.native_X, shapes.native_y, shapes.native_w, shapes.native_loss
-    return _Way(*native, plan.sums, shapes.w, shapes.loss)
+    choice = _dispatch.choose("linreg", "numpy", plan.stored, plan.work)
+    return plan if choice.backend == "cpu" else None

@@ -15,8 +15,6 @@ from ._short import short_gradient, short_step
 
 current_mode = _dispatch.mode.get
 
-_NO_COEFFICIENTS = "w is None; needed are the coefficients to begin at, as np.zeros(X.shape[-1])"
-
 
 def linreg_gradient(
     X: Array,
@@ -168,9 +166,7 @@ def _gradient(
     return_loss: bool,
 ) -> Any:
     l2 = _checks.real("l2", l2, minimum=0.0)
-    if w is None:
-        raise DTypeError(_NO_COEFFICIENTS)
-    problem, native_w = Problem.prepare(X, y, w, sample_weight, out)
+    problem, native_w = _prepare(X, y, w, sample_weight, out)
     loss = problem.empty(problem.shapes.native_loss, np.float64) if return_loss else None
     gradient = _run(problem, native_w, out, loss, 0.0, l2, None)
     return (gradient, problem.to_caller(loss, problem.shapes.loss)) if return_loss else gradient
@@ -189,10 +185,17 @@ def _step(
     learning_rate = _checks.real("learning_rate", learning_rate, above=0.0)
     l1 = _checks.real("l1", l1, minimum=0.0)
     l2 = _checks.real("l2", l2, minimum=0.0)
-    if w is None:
-        raise DTypeError(_NO_COEFFICIENTS)
-    problem, native_w = Problem.prepare(X, y, w, sample_weight, out)
+    problem, native_w = _prepare(X, y, w, sample_weight, out)
     return _run(problem, native_w, out, None, l1, l2, learning_rate)
+
+
+def _prepare(
+    X: Array, y: Array, w: Array, sample_weight: Array | None, out: Array | None
+) -> tuple[Problem, Array]:
+    """`Problem.prepare`, with coefficients, which a whole fit does without."""
+    if w is None:
+        raise DTypeError("w is None; needed are the coefficients to begin at, as np.zeros(X.shape[-1])")
+    return Problem.prepare(X, y, w, sample_weight, out)
 
 
 def _run(
