@@ -8,6 +8,7 @@ import pytest
 import vecprod_gpu as vp
 
 cpu = importlib.import_module("vecprod_gpu.backends.cpu")
+ufuncs = importlib.import_module("vecprod_gpu.backends._ufuncs")
 stores = importlib.import_module("vecprod_gpu.backends._stores")
 team_products = importlib.import_module("vecprod_gpu.backends._team_products")
 
@@ -96,6 +97,40 @@ def test_rows_of_any_length(dtype, shape, layout, rng):
 def test_cross_products_with_one_vector(dtype, swapped, count, rng):
     pair = numbers(rng, (count, 3), dtype), numbers(rng, 3, dtype)
     a, b = reversed(pair) if swapped else pair
+    with vp.use_backend("cpu"), np.errstate(all="ignore"):
+        assert_same(vp.cross(a, b), np.cross(a, b))
+
+
+@pytest.mark.parametrize("dtype", "bHilfd")
+@pytest.mark.parametrize("single", ["a", "b", "neither"])
+def test_any_number_of_vectors_and_none_more(dtype, single, rng):
+    """Registers hold up to 64 vectors, and what is left over goes by fewer."""
+    ufunc = ufuncs.cross_rows_ufunc(np.dtype(dtype))
+    a, b = (numbers(rng, (140, 3), dtype) for _ in range(2))
+    for count in range(140):
+        x, y = (
+            np.broadcast_to(rows[:1], (count, 3)) if name == single else rows[:count]
+            for name, rows in (("a", a), ("b", b))
+        )
+        around = np.full((count + 2, 3), 77, dtype)
+        ufunc(x, y, around[1:-1])
+        np.testing.assert_array_equal(around[1:-1], np.cross(x, y))
+        assert (around[[0, -1]] == 77).all()
+
+
+@pytest.mark.parametrize("dtype", "bIfdFD")
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        ((300, 1, 3), (1, 200, 3)),
+        ((30_000, 1, 3), (1, 2, 3)),
+        ((2, 1, 3), (30_000, 3)),
+        ((30_000, 2, 3), (2, 3)),
+        ((1, 30_000, 1, 3), (2, 1, 1, 3)),
+    ],
+)
+def test_cross_products_of_vectors_that_are_broadcast(way, dtype, shapes, rng):
+    a, b = (numbers(rng, shape, dtype) for shape in shapes)
     with vp.use_backend("cpu"), np.errstate(all="ignore"):
         assert_same(vp.cross(a, b), np.cross(a, b))
 

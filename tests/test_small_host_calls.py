@@ -11,6 +11,9 @@ DTYPES = ["f", "d", "i", "D"]
 CALLS = {
     "cross of two": (vp.cross, np.cross, (3,), (3,), (3,)),
     "cross of rows": (vp.cross, np.cross, (2, 5, 3), (2, 5, 3), (2, 5, 3)),
+    "cross with one": (vp.cross, np.cross, (2, 5, 3), (3,), (2, 5, 3)),
+    "cross of one": (vp.cross, np.cross, (1, 3), (5, 3), (5, 3)),
+    "cross of one with one": (vp.cross, np.cross, (3,), (1, 1, 3), (1, 1, 3)),
     "outer product": (vp.outer, np.outer, (4,), (5,), (4, 5)),
     "outer products": (
         vp.batched_outer,
@@ -88,6 +91,28 @@ def test_out_may_overlap_an_input(dtype, shift, rng, no_long_way):
     expected = np.cross(a, b)
     assert vp.cross(a, b, out=out) is out
     np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_out_may_hold_the_one_vector(dtype, rng, no_long_way):
+    memory, b = draw(rng, (9, 3), dtype), draw(rng, (9, 3), dtype)
+    for one in (memory[0], memory[8:]):
+        expected = np.cross(one, b)
+        vp.cross(one, b, out=memory)
+        np.testing.assert_allclose(memory, expected, rtol=1e-6)
+
+
+def test_one_vector_need_not_be_dense(rng):
+    many, rows = draw(rng, (7, 3), "d"), draw(rng, (3, 3), "d")
+    for one in (rows[:, 1], rows[1, ::-1], np.broadcast_to(rows[0, 0], 3), rows[::2][:1]):
+        np.testing.assert_array_equal(vp.cross(many, one), np.cross(many, one))
+        np.testing.assert_array_equal(vp.cross(one, many), np.cross(one, many))
+
+
+@pytest.mark.parametrize("shapes", [((3, 1), (3,)), ((3, 1), (5, 3)), ((5, 3), (3, 1)), ((5, 1), (3,))])
+def test_three_numbers_need_not_be_one_vector(shapes, rng):
+    with pytest.raises(ValueError, match="components"):
+        vp.cross(*(draw(rng, shape, "d") for shape in shapes))
 
 
 @pytest.mark.parametrize(

@@ -331,9 +331,9 @@ class TestOfCrossProducts:
         counts = []
         kernel = _team_products._cross
 
-        def count(a, *rest):
-            counts.append(len(a))
-            return kernel(a, *rest)
+        def count(a, b, out, *rest):
+            counts.append(len(out))
+            return kernel(a, b, out, *rest)
 
         monkeypatch.setattr(_team_products, "_cross", count)
         return counts
@@ -352,6 +352,19 @@ class TestOfCrossProducts:
                 assert vp.cross(a, b, out=out) is out
                 assert out.tobytes() == expected
         assert dtype not in "fd" or shared == [a.size // 3] * 60
+
+    @pytest.mark.parametrize("mode", ["cpu", None])
+    @pytest.mark.parametrize("shape", [(3,), (1, 3)])
+    def test_bits_of_one_with_many_are_numpys(self, shape, mode, pair, shared, rng):
+        one, many = rng.standard_normal(shape), pair[0]
+        out = np.full(many.shape, 77.0)
+        with vp.use_backend(mode) if mode else contextlib.nullcontext():
+            for factors in ((one, many), (many, one)):
+                expected = np.cross(*factors).tobytes()
+                assert vp.cross(*factors).tobytes() == expected
+                vp.cross(*factors, out=out)
+                assert out.tobytes() == expected
+        assert shared == [len(many)] * 4
 
     def test_helpers_are_called(self, pair, monkeypatch):
         called = []

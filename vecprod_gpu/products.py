@@ -208,20 +208,9 @@ def cross(
         and axisa is _LAST
         and axisb is _LAST
         and axisc is _LAST
-        and (ufunc := (small_cross_rows if a.ndim > 1 else small_cross).get(dtype := a.dtype)) is not None
-        and b.dtype is dtype
-        and a.nbytes <= SMALL_CROSS_BYTES
-        and current_mode() is None
+        and (short := _short_cross(a, b, out)) is not None
     ):
-        try:
-            if (shape := a.shape) == b.shape and shape[-1] == 3 and (out is None or _fits(out, dtype, shape)):
-                if a.nbytes > ALONE_CROSS_BYTES and (share := shared_cross_rows.get(dtype)) is not None:
-                    shared = share(a, b, out)
-                    if shared is not None:
-                        return shared
-                return ufunc(a, b) if out is None else ufunc(a, b, out)
-        except IndexError:  # no axis: the long way says so
-            pass
+        return short
     if axis is not None:
         axisa = axisb = axisc = axis
     if (recordings := recordings_of(type(a))) is not None:
@@ -231,6 +220,38 @@ def cross(
     if (library := library_of(a, b, out)) is not None:
         return call(library, cross, a, b, axisa, axisb, axisc, out=out)
     return _cross(a, b, out, axisa, axisb, axisc)
+
+
+def _short_cross(a: Array, b: Array, out: Array | None) -> Array | None:
+    """Cross products of small host arrays, or of one vector with those; None to go the long way."""
+    dtype, shape = a.dtype, a.shape
+    if b.dtype is not dtype or current_mode() is not None:
+        return None
+    try:
+        if shape != b.shape:
+            shape = shape if (a.size, a.ndim) > (b.size, b.ndim) else b.shape
+            a, b = _everywhere(a, shape), _everywhere(b, shape)
+        if shape[-1] != 3 or (nbytes := a.nbytes) > SMALL_CROSS_BYTES:
+            return None
+        ufunc = (small_cross_rows if len(shape) > 1 else small_cross)[dtype]
+    except (IndexError, KeyError, ValueError):  # no axis; none compiled; neither of that shape nor one vector
+        return None
+    if out is not None and not _fits(out, dtype, shape):
+        return None
+    if nbytes > ALONE_CROSS_BYTES and (share := shared_cross_rows.get(dtype)) is not None:
+        shared = share(a, b, out)
+        if shared is not None:
+            return shared
+    return ufunc(a, b) if out is None else ufunc(a, b, out)
+
+
+def _everywhere(vectors: Array, shape: tuple[int, ...]) -> Array:
+    """Vectors of that shape, or one at each place of it: `numpy.broadcast_to` takes ten times as long."""
+    if vectors.shape == shape:
+        return vectors
+    if vectors.size != 3 or vectors.shape[-1] != 3 or vectors.ndim > len(shape):
+        raise ValueError(f"{vectors.shape} is not one vector")
+    return ndarray(shape, vectors.dtype, vectors, 0, (0,) * (len(shape) - 1) + vectors.strides[-1:])
 
 
 def _short_outer(a: Array, b: Array, out: Array | None) -> Array | None:

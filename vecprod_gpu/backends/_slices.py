@@ -42,6 +42,22 @@ def over_longest_axis(shape: tuple[int, ...], blocks: int, task: Callable[[tuple
     for_each_block(lambda start, stop: task((*before, slice(start, stop))), length, block)
 
 
+def packed_rows(vectors: Array) -> Array | None:
+    """Vectors as ``(n, k)`` rows without gaps, or the ``(1, k)`` that is broadcast to all; None for others.
+
+    Examples
+    --------
+    >>> packed_rows(np.broadcast_to([1, 2, 3], (5, 4, 3))).shape
+    (1, 3)
+    """
+    if vectors.flags.c_contiguous:
+        return vectors.reshape(-1, vectors.shape[-1])
+    if any(vectors.strides[:-1]) or vectors.strides[-1] != vectors.itemsize:
+        return None
+    one: Array = vectors[(0,) * (vectors.ndim - 1)]
+    return one[np.newaxis]
+
+
 def in_lines(vectors: tuple[Array, ...], out: Array) -> tuple[Array, ...]:
     """Views ``(..., m, n)`` of the vectors and ``(..., m)`` of out, with an axis for m along which to loop.
 

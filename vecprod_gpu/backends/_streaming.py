@@ -23,14 +23,11 @@ from numba.extending import intrinsic
 from ._llvm import (
     address_of,
     load,
-    load_first,
     multiplied,
     prefetch,
-    shuffled,
     splat,
     store,
     store_past_cache,
-    subtracted,
     unpacked,
 )
 from ._numba import compiled
@@ -114,97 +111,21 @@ def _short_rows_by(put: Store, ask_ahead: bool) -> Any:
     return write
 
 
-def _packed_cross_by(put: Store, ask_ahead: bool) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
-    def write(typing_context: Any, out: Any, a: Any, b: Any) -> Any:
-        signature = types.intp(out, a, b)
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            out, a, b = unpacked(context, builder, signature, arguments)
-            scalar = context.get_data_type(signature.args[0].dtype)
-            lanes = VECTOR_BYTES // context.get_abi_sizeof(scalar)
-            group = ir.VectorType(scalar, 3 * lanes)
-            vectors = cgutils.unpack_tuple(builder, out.shape)[0]
-            count = builder.udiv(vectors, vectors.type(lanes))
-            with cgutils.for_range(builder, count) as loop:
-                offset = builder.mul(loop.index, vectors.type(3 * VECTOR_BYTES))
-                if ask_ahead:
-                    ahead = builder.add(offset, vectors.type(AHEAD))
-                    prefetch(builder, cgutils.pointer_add(builder, out.data, ahead), to_write=True)
-                x, y = (load(builder, group, array.data, offset) for array in (a, b))
-                product = subtracted(
-                    builder,
-                    multiplied(builder, _rotated(builder, x, 1), _rotated(builder, y, 2)),
-                    multiplied(builder, _rotated(builder, x, 2), _rotated(builder, y, 1)),
-                )
-                for third in range(3):
-                    part = shuffled(builder, product, range(third * lanes, (third + 1) * lanes))
-                    put(builder, part, out.data, builder.add(offset, offset.type(third * VECTOR_BYTES)))
-            return builder.mul(count, vectors.type(lanes))
-
-        return signature, generate
-
-    return write
-
-
-def _past_cache(builder: Any, value: Any, base: Any, offset: Any) -> None:
+def past_cache(builder: Any, value: Any, base: Any, offset: Any) -> None:
     store_past_cache(builder, value, base, offset, VECTOR_BYTES)
 
 
 write_scaled_row = _scaled_row_by(store, ask_ahead=True)
 """``out[pair, row] = scale * b[pair]``; the columns of out and of b lie side by side."""
 
-stream_scaled_row = _scaled_row_by(_past_cache, ask_ahead=False)
+stream_scaled_row = _scaled_row_by(past_cache, ask_ahead=False)
 """The same past the cache: the row of out starts on 16 bytes, and spans a multiple of them."""
 
 write_short_rows = _short_rows_by(store, ask_ahead=True)
 """``out[pair] = a[pair] ⊗ b[pair]`` where a row is one, two or four vectors of the machine; whether it is."""
 
-stream_short_rows = _short_rows_by(_past_cache, ask_ahead=False)
+stream_short_rows = _short_rows_by(past_cache, ask_ahead=False)
 """The same past the cache: the rows of out start on 16 bytes."""
-
-write_packed_cross = _packed_cross_by(store, ask_ahead=True)
-"""Cross products of the rows of ``(n, 3)`` arrays without gaps, but for the last ones; how many.
-
-In groups of three vectors of the machine, ``out = rotated(a, 1) * rotated(b, 2) - rotated(a, 2) *
-rotated(b, 1)``, where rotating takes the components of each row in turn.
-"""
-
-stream_packed_cross = _packed_cross_by(_past_cache, ask_ahead=False)
-"""The same past the cache: out starts on 16 bytes."""
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def write_cross_of_rows(typing_context: Any, out: Any, a: Any, b: Any) -> Any:
-    """``out[i] = a[i] × b[i]`` of ``(n, 3)`` arrays of floats, whose rows are dense but may lie anywhere.
-
-    The gaps hide from the processor what is read next: it is asked for.
-    """
-    signature = types.void(out, a, b)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        out, a, b = unpacked(context, builder, signature, arguments)
-        scalar = context.get_data_type(signature.args[0].dtype)
-        vector = ir.VectorType(scalar, 4)  # the last lane reads no memory
-        rows = cgutils.unpack_tuple(builder, out.shape)[0]
-        next_ones = [1, 2, 0, 3]
-        with cgutils.for_range(builder, rows) as loop:
-            target, *sources = (address_of(builder, array, loop.index) for array in (out, a, b))
-            prefetch(builder, cgutils.pointer_add(builder, target, AHEAD), to_write=True)
-            for source in sources:
-                prefetch(builder, cgutils.pointer_add(builder, source, AHEAD))
-            x, y = (load_first(builder, vector, source, 0, rows.type(3)) for source in sources)
-            turned = subtracted(
-                builder,
-                multiplied(builder, x, shuffled(builder, y, next_ones)),
-                multiplied(builder, shuffled(builder, x, next_ones), y),
-            )
-            size = context.get_abi_sizeof(scalar)
-            for lanes, offset in (([1, 2], 0), ([0], 2 * size)):
-                store(builder, shuffled(builder, turned, lanes), target, offset)
-        return context.get_dummy_value()
-
-    return signature, generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -223,11 +144,6 @@ def ask_ahead(typing_context: Any, out: Any, index: Any) -> Any:
 def _pointer(builder: Any, scalar: Any, array: Any, *indices: Any) -> Any:
     """Where an element is."""
     return builder.bitcast(address_of(builder, array, *indices), scalar.as_pointer())
-
-
-def _rotated(builder: Any, vectors: Any, steps: int) -> Any:
-    """Component ``(i + steps) % 3`` of each packed 3-vector in the place of component i."""
-    return shuffled(builder, vectors, [i - i % 3 + (i + steps) % 3 for i in range(vectors.type.count)])
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -6,10 +6,12 @@ Threads run the loop of the ufunc: the bits are its bits.
 from typing import Any
 
 import numpy as np
+from numba.extending import register_jitable
 
 from ._float_status import clear_flags, raised_flags, report
 from ._numba import compiled
 from ._packing import frozen
+from ._slices import packed_rows
 from ._small import shared_cross_rows
 from ._teams import helpers_for, job_of, seats, share
 from ._threads import may_wait_awake, thread_count
@@ -28,30 +30,33 @@ def share_cross(a: Array, b: Array, out: Array | None = None) -> Array | None:
     -------
     (..., 3) array or None
         None, and nothing is written, where another way is sooner done or the arrays are not of this kind:
-        aligned, in C order, and out apart from a and b.
+        aligned, in C order or one vector that is broadcast, and out apart from a and b.
     """
-    if a.nbytes > LARGEST_BYTES or not (_is_dense(a) and _is_dense(b)):
+    if a.nbytes > LARGEST_BYTES or not (a.flags.aligned and b.flags.aligned):
+        return None
+    rows_a, rows_b = packed_rows(a), packed_rows(b)
+    if rows_a is None or rows_b is None:
         return None
     threads = thread_count()
     if threads == 1 or not may_wait_awake(threads):
         return None
     if out is None:
         out = np.empty(a.shape, a.dtype)
-    elif not _is_dense(out) or np.may_share_memory(out, a) or np.may_share_memory(out, b):
+    elif (
+        not (out.flags.c_contiguous and out.flags.aligned)
+        or np.may_share_memory(out, a)
+        or np.may_share_memory(out, b)
+    ):
         return None
     helpers = helpers_for(threads)
-    rows = [array.reshape(-1, 3) for array in (a, b, out)]
-    block = -(-len(rows[0]) // (BLOCKS_A_THREAD * threads))
-    flags = _cross(frozen(rows[0]), frozen(rows[1]), rows[2], block, helpers, seats.address)
+    rows = out.reshape(-1, 3)
+    block = -(-len(rows) // (BLOCKS_A_THREAD * threads))
+    flags = _cross(frozen(rows_a), frozen(rows_b), rows, block, helpers, seats.address)
     report(flags, "cross")
     return out
 
 
 shared_cross_rows.update((np.dtype(char), share_cross) for char in "bBhHiIlLqQfd")
-
-
-def _is_dense(array: Array) -> bool:
-    return array.flags.c_contiguous and array.flags.aligned
 
 
 @compiled()
@@ -64,8 +69,14 @@ def _cross(a: Any, b: Any, out: Any, block: int, helpers: int, seats: int) -> in
 def _cross_of(arrays: Any, start: int, stop: int) -> int:
     a, b, out = arrays
     clear_flags()
-    cross_packed_rows(a[start:stop], b[start:stop], out[start:stop])
+    cross_packed_rows(_part(a, start, stop), _part(b, start, stop), out[start:stop])
     return raised_flags()
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _part(rows: Any, start: int, stop: int) -> Any:
+    """The rows of a block; one that stands for all stands for these."""
+    return rows if rows.shape[0] == 1 else rows[start:stop]
 
 
 _cross_job = job_of(_cross_of)

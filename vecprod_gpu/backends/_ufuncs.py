@@ -19,14 +19,12 @@ from numba.np.ufunc.ufuncbuilder import GUFuncBuilder
 from numba.np.ufunc.wrappers import GufWrapperCache, _GufuncWrapper
 
 from ._cache import LateFiles
+from ._crosses import stream_packed_cross, write_cross_of_rows, write_packed_cross
 from ._small import small_cross, small_cross_rows, small_outer
 from ._streaming import (
     ask_ahead,
-    stream_packed_cross,
     stream_scaled_row,
     stream_short_rows,
-    write_cross_of_rows,
-    write_packed_cross,
     write_scaled_row,
     write_short_rows,
 )
@@ -53,11 +51,13 @@ def cross_ufunc(dtype: np.dtype[Any]) -> Ufunc:
 def cross_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
     """``(n,3),(n,3)->(n,3)``: as `cross_ufunc` for many vectors at once, soonest for those without gaps.
 
-    Past the cache, where real numbers alone go, none has gaps, and out starts on 16 bytes.
+    Or for one vector, which is broadcast.  Past the cache, where real numbers alone go, none has gaps, and
+    out starts on 16 bytes.
     """
     if past_cache:
 
         def cross(a: Any, b: Any, out: Any) -> None:
+            a, b = _one_if_broadcast(a), _one_if_broadcast(b)
             _cross_rows(a, b, out, stream_packed_cross(out, a, b))
 
         return build(cross, dtype, ROWS, (2, 2, 2))
@@ -70,8 +70,9 @@ def cross_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
     elif dtype.kind == "f":
 
         def cross(a: Any, b: Any, out: Any) -> None:
-            if _is_packed(a) and _is_packed(b) and _is_packed(out):
-                cross_packed_rows(a, b, out)
+            one_a, one_b = _one_if_broadcast(a), _one_if_broadcast(b)
+            if _is_packed(one_a) and _is_packed(one_b) and _is_packed(out):
+                cross_packed_rows(one_a, one_b, out)
             elif _has_dense_rows(a) and _has_dense_rows(b) and _has_dense_rows(out):
                 write_cross_of_rows(out, a, b)
             else:
@@ -80,6 +81,7 @@ def cross_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
     else:
 
         def cross(a: Any, b: Any, out: Any) -> None:
+            a, b = _one_if_broadcast(a), _one_if_broadcast(b)
             packed = _is_packed(a) and _is_packed(b) and _is_packed(out)
             _cross_rows(a, b, out, write_packed_cross(out, a, b) if packed else 0)
 
@@ -130,25 +132,34 @@ def outer_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
 
 @register_jitable  # type: ignore[untyped-decorator]
 def cross_packed_rows(a: Any, b: Any, out: Any) -> None:
-    """Cross products of the rows of ``(n, 3)`` arrays of real numbers without gaps."""
+    """Cross products of the rows of ``(n, 3)`` arrays of real numbers without gaps; one row stands for n."""
     _cross_rows(a, b, out, write_packed_cross(out, a, b))
 
 
 @register_jitable  # type: ignore[untyped-decorator]
 def _cross_rows(a: Any, b: Any, out: Any, first: int) -> None:
-    """Cross products of the rows from `first` on."""
+    """Cross products of the rows from `first` on; one row of a or b stands for all."""
+    step_a, step_b = int(a.shape[0] > 1), int(b.shape[0] > 1)
     for i in range(first, out.shape[0]):
-        a0, a1, a2 = a[i, 0], a[i, 1], a[i, 2]
-        b0, b1, b2 = b[i, 0], b[i, 1], b[i, 2]
+        j, k = i * step_a, i * step_b
+        a0, a1, a2 = a[j, 0], a[j, 1], a[j, 2]
+        b0, b1, b2 = b[k, 0], b[k, 1], b[k, 2]
         out[i, 0] = a1 * b2 - a2 * b1
         out[i, 1] = a2 * b0 - a0 * b2
         out[i, 2] = a0 * b1 - a1 * b0
 
 
 @register_jitable  # type: ignore[untyped-decorator]
+def _one_if_broadcast(rows: Any) -> Any:
+    """The one row that stands for all, or the rows."""
+    return rows[:1] if rows.strides[0] == 0 else rows
+
+
+@register_jitable  # type: ignore[untyped-decorator]
 def _is_packed(rows: Any) -> bool:
     """Whether an array of two axes has no gaps."""
-    return _has_dense_rows(rows) and rows.strides[0] == rows.shape[1] * rows.itemsize  # type: ignore[no-any-return]
+    follow = rows.shape[0] == 1 or rows.strides[0] == rows.shape[1] * rows.itemsize
+    return _has_dense_rows(rows) and follow  # type: ignore[no-any-return]
 
 
 @register_jitable  # type: ignore[untyped-decorator]

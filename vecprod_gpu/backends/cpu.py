@@ -29,7 +29,7 @@ from ._memory import empty
 from ._moments import co_moments, gram
 from ._normals import face_normals, grid_normals, vertex_normals
 from ._packing import frozen
-from ._slices import block_of, blocks_of, over_longest_axis
+from ._slices import LONG, block_of, blocks_of, over_longest_axis, packed_rows
 from ._small import ALONE_CROSS_BYTES, shared_cross_rows
 from ._solvers import coordinate_descent, normal_equations, proximal_descent, solution_loss, solve_positive
 from ._status import Status
@@ -92,11 +92,11 @@ _DTYPES = {
 }
 
 SERIAL_BYTES = 1 << 18  # below this a second thread costs more than it brings
+BROADCAST_BYTES = 1 << 16  # below this NumPy broadcasts at less cost than a faster loop brings
 CACHES_BYTES = 8 << 20  # more than the usual share of the last-level cache
 _NO_LOSS = np.empty((0, 0))
 _OUTER_STORES, _CROSS_STORES = StoresBySize(), StoresBySize()
 
-REPEATED = 1024  # copies of a vector: with two more of their size, half of a first-level cache
 BLOCK_BYTES = 1 << 20  # of a result, for one thread at a time: the least of a product, all of an update
 
 
@@ -112,69 +112,38 @@ def supports(operation: str, dtype: np.dtype[Any]) -> bool:
 
 def cross(a: Array, b: Array, out: Array) -> None:
     """See the contract in `vecprod_gpu.backends`."""
-    if a.shape == b.shape and a.ndim > 1:
-        _cross_rows(a, b, out)
+    if out.ndim == 1 or (a.shape != b.shape and out.nbytes <= BROADCAST_BYTES):
+        cross_ufunc(out.dtype)(a, b, out)
         return
-    is_large = out.nbytes > SERIAL_BYTES
-    if is_large and out.flags.c_contiguous and 3 in (a.size, b.size):
-        _cross_with_one(a, b, out)
+    a, b = (x if x.shape == out.shape else np.broadcast_to(x, out.shape) for x in (a, b))
+    can_share = out.nbytes > ALONE_CROSS_BYTES and out.dtype in shared_cross_rows
+    if can_share and share_cross(a, b, out) is not None:
         return
-    ufunc = cross_ufunc(out.dtype)
-    if not is_large:
-        ufunc(a, b, out)
-        return
-    _over_vectors(ufunc, np.broadcast_to(a, out.shape), np.broadcast_to(b, out.shape), out)
-
-
-def _cross_with_one(a: Array, b: Array, out: Array) -> None:
-    """Cross products of many vectors with one, which is repeated so often that a loop is worth its call."""
-    out = out.reshape(-1, 3)
-    a, b = (np.tile(x.reshape(1, 3), (REPEATED, 1)) if x.size == 3 else x.reshape(-1, 3) for x in (a, b))
-    multiply = _cross_writer(a, b, out)
-    groups, rest = divmod(len(out), REPEATED)
-
-    def in_groups(x: Array) -> Array:
-        return np.broadcast_to(
-            x[: min(len(x), groups * REPEATED)].reshape(-1, REPEATED, 3), (groups, REPEATED, 3)
-        )
-
-    grouped = [in_groups(a), in_groups(b), out[: groups * REPEATED].reshape(groups, REPEATED, 3)]
-    block = block_of(groups, max(1, BLOCK_BYTES // out[:REPEATED].nbytes))
-    for_each_block(lambda i, j: multiply(*(x[i:j] for x in grouped)), groups, block)
-    cross_rows_ufunc(out.dtype)(*(x[len(x) - rest :] for x in (a, b, out)))
+    rows = [x for x in map(packed_rows, (a, b, out)) if x is not None]
+    if len(rows) == 3:
+        _cross_rows(*rows)
+    else:
+        _cross_views(a, b, out)
 
 
 def _cross_rows(a: Array, b: Array, out: Array) -> None:
-    """Cross products of vectors that do not broadcast."""
-    ufunc = cross_rows_ufunc(out.dtype)
-    if out.nbytes <= ALONE_CROSS_BYTES:
-        ufunc(a, b, out)
-        return
-    if out.dtype in shared_cross_rows and share_cross(a, b, out) is not None:
-        return
-    if not all(x.flags.c_contiguous for x in (a, b, out)):
-        _over_vectors(ufunc, a, b, out)
-        return
-    a, b, out = (x.reshape(-1, 3) for x in (a, b, out))
-    multiply = _cross_writer(a, b, out)
+    """Cross products of rows without gaps, or of a single one with those."""
+    a, b = np.broadcast_to(a, out.shape), np.broadcast_to(b, out.shape)
+    multiply: Callable[[Array, Array, Array], Any] = cross_rows_ufunc(out.dtype)
+    if _goes_to_memory(out):
+        past_cache = cross_rows_ufunc(out.dtype, past_cache=True)
+        multiply = _CROSS_STORES.writer(multiply, past_cache, out.nbytes)
     # A multiple of so many vectors, each of which has three elements, keeps the alignment of out.
     block = block_of(out.nbytes, BLOCK_BYTES) // (3 * out.itemsize) & -VECTOR_BYTES
     for_each_block(lambda i, j: multiply(a[i:j], b[i:j], out[i:j]), len(out), block)
 
 
-def _over_vectors(ufunc: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array) -> None:
-    """``ufunc`` on matching parts of a, b and out, cut along the longest axis but that of the components."""
+def _cross_views(a: Array, b: Array, out: Array) -> None:
+    """Cross products of vectors anywhere in memory, cut along the longest axis but that of the components."""
+    ufunc = cross_rows_ufunc(out.dtype) if out.shape[-2] >= LONG else cross_ufunc(out.dtype)
     over_longest_axis(
         out.shape[:-1], blocks_of(out.nbytes, BLOCK_BYTES), lambda part: ufunc(a[part], b[part], out[part])
     )
-
-
-def _cross_writer(a: Array, b: Array, out: Array) -> Callable[[Array, Array, Array], Any]:
-    """What writes cross products of rows, in parts of out; past the cache only where none has gaps."""
-    ufunc = cross_rows_ufunc(out.dtype)
-    if not (_goes_to_memory(out) and a.flags.c_contiguous and b.flags.c_contiguous):
-        return ufunc
-    return _CROSS_STORES.writer(ufunc, cross_rows_ufunc(out.dtype, past_cache=True), out.nbytes)
 
 
 def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None:
