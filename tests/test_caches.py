@@ -193,6 +193,33 @@ def test_torn_cache_files_are_no_failure(tmp_path):
     assert ended.returncode == 0, ended.stderr
 
 
+LOOPS = """
+import numpy as np
+
+from vecprod_gpu.backends import _ufuncs
+
+loops = []
+load = _ufuncs._Builder._loop
+
+def loading(self, *arguments):
+    loop = load(self, *arguments)
+    loops.append(loop[0])
+    return loop
+
+_ufuncs._Builder._loop = loading
+for past_cache in ways:
+    _ufuncs.cross_rows_ufunc(np.dtype("f"), past_cache)
+    _ufuncs.outer_rows_ufunc(np.dtype("f"), past_cache)
+assert len(set(loops)) == len(loops) == 2 * len(ways), loops
+"""
+
+
+def test_functions_of_one_name_that_two_processes_compiled_are_two_in_a_third(tmp_path):
+    for ways in ([False], [True], [False, True]):
+        ended = run_python(f"ways = {ways}\n" + LOOPS, NUMBA_CACHE_DIR=str(tmp_path))
+        assert ended.returncode == 0, ended.stderr
+
+
 @pytest.mark.parametrize("before", ["", "import numba; [numba.njit(lambda x: x + 1)(2) for _ in range(3)]\n"])
 @pytest.mark.parametrize("gone", ["function", "loop"])
 def test_a_loop_is_compiled_anew_with_its_function(gone, before, tmp_path):

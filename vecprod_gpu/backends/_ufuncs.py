@@ -184,6 +184,9 @@ def build(function: Callable[..., None], dtype: np.dtype[Any], layout: str, rank
     """Compile `function` for arrays of `dtype` with the given core ranks."""
     element = numba.from_dtype(dtype)
     signature = tuple(numba.types.Array(element, rank, "A") for rank in ranks)
+    # A symbol is made of this name and of a number that each process counts from 1: of two functions of one
+    # name, compiled by two processes, a third process would call the first that it loads for both.
+    function.__qualname__ = f"{function.__name__}.{function.__code__.co_firstlineno}"
 
     with global_compiler_lock:  # a builder imports modules of Numba: a fork waits for them
         builder = _Builder(function, layout, targetoptions={"nopython": True})
