@@ -8,6 +8,7 @@ import pytest
 import vecprod_gpu as vp
 
 cpu = importlib.import_module("vecprod_gpu.backends.cpu")
+outers = importlib.import_module("vecprod_gpu.backends._outers")
 ufuncs = importlib.import_module("vecprod_gpu.backends._ufuncs")
 stores = importlib.import_module("vecprod_gpu.backends._stores")
 team_products = importlib.import_module("vecprod_gpu.backends._team_products")
@@ -25,9 +26,16 @@ def numbers(rng, shape, dtype):
 def way(request, monkeypatch):
     """Every part goes that way, and results need not be large for it."""
     monkeypatch.setattr(stores.Stores, "_way", lambda self: request.param)
-    monkeypatch.setattr(cpu, "CACHES_BYTES", 1 << 18)
+    monkeypatch.setattr(cpu, "LAST_CACHE_BYTES", 1 << 18)
     monkeypatch.setattr("vecprod_gpu.products.SMALL_CROSS_BYTES", 0)
+    monkeypatch.setattr(cpu, "ALONE_OUTER_BYTES", 1 << 18)
     monkeypatch.setattr(team_products, "LARGEST_BYTES", 0)
+    return request.param
+
+
+@pytest.fixture(params=[False, True], ids=["ordinary", "past the cache"])
+def past_cache(request):
+    """Of a loop, the one way or the other."""
     return request.param
 
 
@@ -63,7 +71,16 @@ def test_cross_products_of_rows_that_lie_apart_with_one(way, dtype, swapped, rng
 
 @pytest.mark.parametrize("dtype", "bIfd")
 @pytest.mark.parametrize(
-    "shape", [(5000, 16, 16), (5000, 8, 32), (1, 512, 1024), (999, 7, 48), (2500, 3, 64)]
+    "shape",
+    [
+        (5000, 16, 16),
+        (5000, 8, 32),
+        (1, 512, 1024),
+        (999, 7, 48),
+        (2500, 3, 64),
+        (99_999, 3, 3),
+        (99_999, 2, 2),
+    ],
 )
 def test_outer_products(way, dtype, shape, rng):
     batch, m, n = shape
@@ -103,19 +120,83 @@ def test_cross_products_with_one_vector(dtype, swapped, count, rng):
 
 @pytest.mark.parametrize("dtype", "bHilfd")
 @pytest.mark.parametrize("single", ["a", "b", "neither"])
-def test_any_number_of_vectors_and_none_more(dtype, single, rng):
+def test_any_number_of_vectors_and_none_more(dtype, single, past_cache, rng):
     """Registers hold up to 64 vectors, and what is left over goes by fewer."""
-    ufunc = ufuncs.cross_rows_ufunc(np.dtype(dtype))
+    ufunc = ufuncs.cross_rows_ufunc(np.dtype(dtype), past_cache)
     a, b = (numbers(rng, (140, 3), dtype) for _ in range(2))
     for count in range(140):
         x, y = (
             np.broadcast_to(rows[:1], (count, 3)) if name == single else rows[:count]
             for name, rows in (("a", a), ("b", b))
         )
-        around = np.full((count + 2, 3), 77, dtype)
-        ufunc(x, y, around[1:-1])
-        np.testing.assert_array_equal(around[1:-1], np.cross(x, y))
-        assert (around[[0, -1]] == 77).all()
+        around = np.full((count + 32, 3), 77, dtype)
+        out = around[16:-16]  # as aligned as what is around
+        ufunc(x, y, out)
+        np.testing.assert_array_equal(out, np.cross(x, y))
+        assert (around[:16] == 77).all()
+        assert (around[-16:] == 77).all()
+
+
+@pytest.mark.parametrize("dtype", "bHilfd")
+@pytest.mark.parametrize("single", ["a", "b", "neither"])
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 5])
+def test_any_number_of_squares_and_none_more(dtype, single, side, past_cache, rng):
+    if past_cache and side not in outers.SMALL:
+        return
+    ufunc = ufuncs.outer_rows_ufunc(np.dtype(dtype), past_cache)
+    a, b = (numbers(rng, (140, side), dtype) for _ in range(2))
+    for count in range(140):
+        x, y = (
+            np.broadcast_to(rows[:1], (count, side)) if name == single else rows[:count]
+            for name, rows in (("a", a), ("b", b))
+        )
+        around = np.full((count + 32, side, side), 77, dtype)
+        out = around[16:-16]  # as aligned as what is around
+        ufunc(x, y, out)
+        np.testing.assert_array_equal(out, x[:, :, np.newaxis] * y[:, np.newaxis, :])
+        assert (around[:16] == 77).all()
+        assert (around[-16:] == 77).all()
+
+
+@pytest.mark.parametrize("dtype", "bHifd")
+@pytest.mark.parametrize("layout", ["packed", "strided", "one b", "columns apart"])
+def test_rows_of_every_length_and_nothing_beside_them(dtype, layout, rng):
+    ufunc = ufuncs.outer_rows_ufunc(np.dtype(dtype))
+    for length in range(140):
+        a, b = numbers(rng, (7, 3), dtype), numbers(rng, (7, length), dtype)
+        wide = np.full((7, 5, 2 * length + 2), 77, dtype)
+        out = wide[:, 1:4, 1 : length + 1]
+        if layout == "packed":
+            out = np.full((7, 3, length), 77, dtype)
+        elif layout == "strided":
+            a = np.asfortranarray(a)[::-1]
+        elif layout == "one b":
+            b = np.broadcast_to(b[0], b.shape)
+        else:
+            out = wide[:, 1:4, 1:-1:2]
+        expected = a[:, :, np.newaxis] * b[:, np.newaxis, :]
+        ufunc(a, b, out)
+        np.testing.assert_array_equal(out, expected)
+        out[...] = 77
+        assert (wide == 77).all()
+
+
+@pytest.mark.parametrize("dtype", "bIfdFD")
+@pytest.mark.parametrize(
+    ("shape_a", "shape_b"),
+    [
+        ((40_000, 3), (3,)),
+        ((3,), (40_000, 3)),
+        ((40_000, 1, 2), (2, 3)),
+        ((300, 1, 4), (1, 200, 4)),
+        ((2, 30_000, 3), (2, 1, 3)),
+        ((9, 1, 16), (500, 16)),
+    ],
+)
+def test_outer_products_of_vectors_that_are_broadcast(way, dtype, shape_a, shape_b, rng):
+    a, b = numbers(rng, shape_a, dtype), numbers(rng, shape_b, dtype)
+    with vp.use_backend("cpu"):
+        assert_same(vp.batched_outer(a, b), a[..., :, np.newaxis] * b[..., np.newaxis, :])
 
 
 @pytest.mark.parametrize("dtype", "bIfdFD")

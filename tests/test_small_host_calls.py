@@ -32,6 +32,8 @@ def built():
         _ufuncs.cross_ufunc(dtype)
         _ufuncs.cross_rows_ufunc(dtype)
         _ufuncs.outer_ufunc(dtype)
+        if dtype.kind != "c":
+            _ufuncs.outer_rows_ufunc(dtype)
 
 
 @pytest.fixture(params=CALLS)

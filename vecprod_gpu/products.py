@@ -16,12 +16,14 @@ from ._libraries import call, library_of, takes_any_library
 from .backends._device.recordings import recordings_of
 from .backends._small import (
     ALONE_CROSS_BYTES,
+    ALONE_OUTER_BYTES,
     SMALL_CROSS_BYTES,
     SMALL_ELEMENTS,
     shared_cross_rows,
     small_cross,
     small_cross_rows,
     small_outer,
+    small_outer_rows,
 )
 from .errors import ArgumentError, DTypeError, ShapeError
 
@@ -256,19 +258,22 @@ def _everywhere(vectors: Array, shape: tuple[int, ...]) -> Array:
 
 def _short_outer(a: Array, b: Array, out: Array | None) -> Array | None:
     """Outer products of small host arrays; None where the call has to go the long way."""
-    if (
-        not (type(a) is type(b) is ndarray)
-        or (ufunc := small_outer.get(dtype := a.dtype)) is None
-        or b.dtype is not dtype
-        or a.size * b.size > SMALL_ELEMENTS
-        or current_mode() is not None
-    ):
+    if not (type(a) is type(b) is ndarray) or b.dtype is not (dtype := a.dtype) or current_mode() is not None:
+        return None
+    shape, other = a.shape, b.shape
+    batch, columns = shape[:-1], other[-1:]
+    is_whole = batch == other[:-1]  # nothing is broadcast
+    if is_whole and batch and columns and (ufunc := small_outer_rows.get(dtype)) is not None:
+        is_small = a.nbytes * columns[0] <= ALONE_OUTER_BYTES
+    else:
+        ufunc = small_outer.get(dtype)
+        is_small = a.size * b.size <= SMALL_ELEMENTS
+    if ufunc is None or not is_small:
         return None
     try:
         if out is None:
             return ufunc(a, b)
-        shape = a.shape
-        if shape[:-1] == b.shape[:-1] and _fits(out, dtype, shape + b.shape[-1:]):
+        if is_whole and _fits(out, dtype, shape + columns):
             return ufunc(a, b, out)
     except ValueError:  # the shapes do not fit: the long way says which
         pass

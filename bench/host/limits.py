@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from vecprod_gpu.backends._numba import compiled
-from vecprod_gpu.backends._streaming import publish, stream_scaled_row, write_scaled_row
+from vecprod_gpu.backends._outers import stream_outer_rows, write_outer_rows
+from vecprod_gpu.backends._streaming import publish
 from vecprod_gpu.backends._threads import for_each_block
 
 from ..peers import load
@@ -17,24 +18,23 @@ from ..runner import LIMIT, Runner
 Array = np.ndarray[Any, Any]
 
 BLOCK = 1 << 20  # elements
-STREAMED = 1024  # elements of a row that is written past the cache; less than one more may stay unwritten
+STREAMED = 1024  # elements of a row that is written past the cache
 
 
 def fill(shape: tuple[int, ...]) -> list[Runner]:
     """Write an array of float32: by ordinary stores, asked for ahead or not, past the cache, and by torch."""
     out = np.empty(shape, np.float32).reshape(-1)
-    width = min(STREAMED, out.size)
-    rows = out[: out.size - out.size % width].reshape(-1, width)
-    ones = np.ones(width, np.float32)
-    block = max(1, BLOCK // width)
+    rows = _in_rows(out)
+    ones = np.ones((1, rows.shape[1]), np.float32)
 
     def stream(start: int, stop: int) -> None:
-        _stream_rows(rows[np.newaxis, start:stop], ones[np.newaxis])
+        _stream_rows(rows[np.newaxis, start:stop], np.ones((1, stop - start), np.float32), ones)
         publish()
 
     def write_ahead(start: int, stop: int) -> None:
-        _write_rows(rows[np.newaxis, start:stop], ones[np.newaxis])
+        _write_rows(rows[np.newaxis, start:stop], np.ones((1, stop - start), np.float32), ones)
 
+    block = max(1, BLOCK // rows.shape[1])
     runners = [
         _limit("fill", lambda: for_each_block(lambda i, j: out[i:j].fill(1), out.size, BLOCK)),
         _limit("streamed fill", lambda: for_each_block(stream, len(rows), block)),
@@ -63,13 +63,25 @@ def triad(a: Array, b: Array) -> list[Runner]:
 
 
 def copy(a: Array) -> list[Runner]:
-    """Read an array and write another."""
+    """Read an array and write another: by ordinary stores, past the cache, and by torch."""
     x, out = a.reshape(-1), np.empty(a.size, a.dtype)
 
     def write(start: int, stop: int) -> None:
         out[start:stop] = x[start:stop]
 
-    runners = [_limit("copy", lambda: for_each_block(write, out.size, BLOCK))]
+    source, target = _in_rows(x), _in_rows(out)
+
+    def stream(start: int, stop: int) -> None:
+        ones = np.ones((stop - start, 1), a.dtype)
+        _stream_rows(target[start:stop, np.newaxis], ones, source[start:stop])
+        publish()
+
+    runners = [
+        _limit("copy", lambda: for_each_block(write, out.size, BLOCK)),
+        _limit(
+            "streamed copy", lambda: for_each_block(stream, len(source), max(1, BLOCK // source.shape[1]))
+        ),
+    ]
     torch, _ = load("torch")
     if torch is not None:
         tx, tout = map(torch.from_numpy, (x, np.empty_like(out)))
@@ -90,6 +102,12 @@ def read(X: Array) -> list[Runner]:
     return runners
 
 
+def _in_rows(flat: Array) -> Array:
+    """An array in rows of STREAMED elements, or one of all that there are; less than a row is left out."""
+    width = min(STREAMED, flat.size)
+    return flat[: flat.size - flat.size % width].reshape(-1, width)
+
+
 def _limit(name: str, call: Any) -> Runner:
     return Runner(LIMIT + name, call, result=None)
 
@@ -103,12 +121,10 @@ def _sum(values: Array) -> Any:
 
 
 @compiled()
-def _stream_rows(rows: Array, values: Array) -> None:
-    for i in range(rows.shape[1]):
-        stream_scaled_row(rows, 0, i, values.dtype.type(1), values)
+def _stream_rows(out: Array, a: Array, b: Array) -> None:
+    stream_outer_rows(out, a, b)
 
 
 @compiled()
-def _write_rows(rows: Array, values: Array) -> None:
-    for i in range(rows.shape[1]):
-        write_scaled_row(rows, 0, i, values.dtype.type(1), values)
+def _write_rows(out: Array, a: Array, b: Array) -> None:
+    write_outer_rows(out, a, b)

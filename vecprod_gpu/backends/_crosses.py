@@ -18,9 +18,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import _processor
+from ._groups import Groups, gathered
 from ._llvm import (
     address_of,
-    load,
     load_first,
     multiplied,
     prefetch,
@@ -46,31 +46,23 @@ def _packed_cross(past_the_cache: bool) -> Any:
             size = context.get_abi_sizeof(scalar)
             vectors = cgutils.unpack_tuple(builder, out.shape)[0]
 
-            def groups_from(first: Any, width: int) -> Any:
+            def vectors_from(first: Any, width: int) -> Any:
                 """Write groups of registers so wide while there are enough vectors; the first left over."""
-                register, group = ir.VectorType(scalar, width // size), first.type(3 * width)
-                start = builder.mul(first, first.type(3 * size))
-                sources = [_source(builder, rows, register, start, group) for rows in factors]
+                register = ir.VectorType(scalar, width // size)
+                groups = [Groups(builder, rows, register, 3, first) for rows in factors]
+                begin = cgutils.pointer_add(builder, out.data, builder.mul(first, first.type(3 * size)))
                 count = builder.udiv(builder.sub(vectors, first), first.type(register.count))
-                pieces = _pieces(register.count, VECTOR_BYTES // size if past_the_cache else register.count)
                 with cgutils.for_range(builder, count) as loop:
-                    offset = builder.add(start, builder.mul(loop.index, group))
-                    target = cgutils.pointer_add(builder, out.data, offset)
+                    offset = builder.mul(loop.index, first.type(3 * width))
+                    target = cgutils.pointer_add(builder, begin, offset)
                     for line in range(AHEAD, AHEAD + 3 * width, LINE_BYTES) if ask_ahead else ():
                         prefetch(builder, cgutils.pointer_add(builder, target, line), to_write=True)
-                    x, y = (
-                        [
-                            load(builder, register, base, builder.add(moved, moved.type(k * width)))
-                            for k in range(3)
-                        ]
-                        for base, moved in ((base, builder.mul(loop.index, step)) for base, step in sources)
-                    )
-                    for k, part in enumerate(_product(builder, x, y)):
-                        for lanes in pieces:
-                            put(builder, shuffled(builder, part, lanes), target, k * width + lanes[0] * size)
+                    x, y = (each.load(loop.index) for each in groups)
+                    for k, product in enumerate(_product(builder, x, y)):
+                        put(builder, product, target, k * width)
                 return builder.add(first, builder.mul(count, first.type(register.count)))
 
-            return groups_from(groups_from(vectors.type(0), _processor.VECTOR_BYTES), VECTOR_BYTES)
+            return vectors_from(vectors_from(vectors.type(0), _processor.VECTOR_BYTES), VECTOR_BYTES)
 
         return signature, generate
 
@@ -87,24 +79,6 @@ stream_packed_cross = _packed_cross(past_the_cache=True)
 """The same past the cache: out starts on 16 bytes."""
 
 
-def _source(builder: Any, rows: Any, register: ir.VectorType, start: Any, group: Any) -> tuple[Any, Any]:
-    """Where the first group is read and the bytes to the next one: copies of a single row, and 0."""
-    copies = cgutils.alloca_once(builder, register, 3)
-    is_single = builder.icmp_signed("==", cgutils.unpack_tuple(builder, rows.shape)[0], start.type(1))
-    with builder.if_then(is_single):
-        row = ir.Constant(ir.VectorType(register.element, 3), ir.Undefined)
-        for k in map(ir.IntType(32), range(3)):
-            row = builder.insert_element(row, builder.load(builder.gep(rows.data, [k])), k)
-        for k in range(3):
-            lanes = (lane % 3 for lane in range(k * register.count, (k + 1) * register.count))
-            builder.store(shuffled(builder, row, lanes), builder.gep(copies, [ir.IntType(32)(k)]))
-    packed = cgutils.pointer_add(builder, rows.data, start)
-    return (
-        builder.select(is_single, builder.bitcast(copies, packed.type), packed),
-        builder.select(is_single, start.type(0), group),
-    )
-
-
 def _product(builder: Any, x: list[Any], y: list[Any]) -> list[Any]:
     """``x × y`` of two groups."""
     turned = [
@@ -118,29 +92,7 @@ def _next(builder: Any, group: list[Any]) -> list[Any]:
     """Component ``(i + 1) % 3`` of each vector in the place of component i."""
     lanes = group[0].type.count
     places = [3 * (i // 3) + (i + 1) % 3 for i in range(3 * lanes)]
-    return [_gathered(builder, group, places[k * lanes : (k + 1) * lanes]) for k in range(3)]
-
-
-def _gathered(builder: Any, group: list[Any], places: list[int]) -> Any:
-    """One register of the lanes at those places of a group, which lie in two or three of its registers."""
-    lanes = len(places)
-    first, second, *others = dict.fromkeys(place // lanes for place in sorted(places))
-    mask = [place % lanes + (lanes if place // lanes == second else 0) for place in places]
-    gathered = _chosen(builder, group[first], group[second], mask)
-    for other in others:
-        mask = [lanes + place % lanes if place // lanes == other else i for i, place in enumerate(places)]
-        gathered = _chosen(builder, gathered, group[other], mask)
-    return gathered
-
-
-def _chosen(builder: Any, x: Any, y: Any, lanes: list[int]) -> Any:
-    """The lanes named, of one register followed by another."""
-    return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
-
-
-def _pieces(lanes: int, length: int) -> list[range]:
-    """The lanes of a register in runs of that length."""
-    return [range(first, first + length) for first in range(0, lanes, length)]
+    return [gathered(builder, group, places[k * lanes : (k + 1) * lanes]) for k in range(3)]
 
 
 @intrinsic  # type: ignore[untyped-decorator]

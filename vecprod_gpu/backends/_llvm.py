@@ -26,6 +26,13 @@ def address_of(builder: Any, array: Any, *indices: Any) -> Any:
     return address
 
 
+def bytes_of(kind: Any) -> int:
+    """Bytes of a number or of a vector of numbers."""
+    number, count = (kind.element, kind.count) if isinstance(kind, ir.VectorType) else (kind, 1)
+    bits = number.intrinsic_name[1:]
+    return int(bits) // 8 * count
+
+
 def load(builder: Any, vector: ir.VectorType, base: Any, offset: Any = 0) -> Any:
     """A vector from any address: nothing is assumed of its alignment."""
     loaded = builder.load(cgutils.pointer_add(builder, base, offset, vector.as_pointer()))

@@ -1,5 +1,7 @@
 """What the processor of this machine is good at, as LLVM knows it by its features and its name."""
 
+from pathlib import Path
+
 import llvmlite.binding
 
 
@@ -11,6 +13,18 @@ def _has_wide_registers() -> bool:
         return False
 
 
+def _last_cache_bytes() -> int:
+    """Of the last-level cache, where the system tells; else what most of them have at least."""
+    try:
+        kibibytes = (
+            Path("/sys/devices/system/cpu/cpu0/cache/index3/size").read_text().strip().removesuffix("K")
+        )
+        return int(kibibytes) << 10
+    except (OSError, ValueError):
+        return 8 << 20
+
+
+LAST_CACHE_BYTES = _last_cache_bytes()
 VECTOR_BYTES = 64 if _has_wide_registers() else 32
 
 IS_ZEN = llvmlite.binding.get_host_cpu_name().startswith("znver")

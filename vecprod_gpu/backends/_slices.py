@@ -9,6 +9,7 @@ from ._threads import for_each_block, thread_count
 
 Array = np.ndarray[Any, Any]
 
+ALIGNED = 16  # elements of a slice, or more of them
 LONG = 64  # elements, for which calling a loop is cheap
 BLOCKS_A_THREAD = 4
 MOST = 64  # times the least block: so long a call is interrupted, or waits for the thread that is the last
@@ -34,11 +35,16 @@ def blocks_of(amount: int, least: int) -> int:
 
 
 def over_longest_axis(shape: tuple[int, ...], blocks: int, task: Callable[[tuple[slice, ...]], Any]) -> None:
-    """``task(part)`` for the longest axis cut into about so many slices."""
+    """``task(part)`` for the longest axis cut into about so many slices.
+
+    They begin at multiples of 16 where there are many: what is aligned to bytes stays so in each.
+    """
     longest = max(range(len(shape)), key=shape.__getitem__)
     length = shape[longest]
     before = (slice(None),) * longest
     block = max(1, -(-length // max(1, blocks)))
+    if block > ALIGNED:
+        block += -block % ALIGNED
     for_each_block(lambda start, stop: task((*before, slice(start, stop))), length, block)
 
 

@@ -10,10 +10,12 @@ import numpy as np
 
 # Up to here a thread that sleeps costs more than it brings.
 SMALL_ELEMENTS = 1 << 15  # of an outer product
+ALONE_OUTER_BYTES = 1 << 22  # of a batch of outer products
 SMALL_CROSS_BYTES = 1 << 21  # of cross products of rows
 ALONE_CROSS_BYTES = 1 << 19  # the same of a thread that waits awake
 
 small_outer: dict[np.dtype[Any], np.ufunc] = {}
+small_outer_rows: dict[np.dtype[Any], np.ufunc] = {}
 small_cross: dict[np.dtype[Any], np.ufunc] = {}
 small_cross_rows: dict[np.dtype[Any], np.ufunc] = {}
 shared_cross_rows: dict[np.dtype[Any], Callable[..., Any]] = {}  # None where threads cannot share them

@@ -20,17 +20,12 @@ from numba.np.ufunc.wrappers import GufWrapperCache, _GufuncWrapper
 
 from ._cache import LateFiles
 from ._crosses import stream_packed_cross, write_cross_of_rows, write_packed_cross
-from ._small import small_cross, small_cross_rows, small_outer
-from ._streaming import (
-    ask_ahead,
-    stream_scaled_row,
-    stream_short_rows,
-    write_scaled_row,
-    write_short_rows,
-)
+from ._outers import stream_outer_rows, stream_small_squares, write_outer_rows, write_small_squares
+from ._small import small_cross, small_cross_rows, small_outer, small_outer_rows
+from ._streaming import VECTOR_BYTES
 
 Ufunc = np.ufunc
-ROWS = "(n,d),(n,d)->(n,d)"
+ROWS, PAIRS = "(n,d),(n,d)->(n,d)", "(k,m),(k,n)->(k,m,n)"
 
 
 @cache
@@ -105,29 +100,37 @@ def outer_ufunc(dtype: np.dtype[Any]) -> Ufunc:
 def outer_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
     """``(k,m),(k,n)->(k,m,n)``: as `outer_ufunc` for many pairs at once, of real dtypes.
 
-    The columns of b and of out lie side by side.  Past the cache, the rows of out start on 16 bytes and
-    span a multiple of them.
+    Past the cache, the columns of b and of out lie side by side; a row of out starts on 16 bytes and spans a
+    multiple of them, or out has no gaps and starts on so many.
     """
+
+    def outer(a: Any, b: Any, out: Any) -> None:
+        one_a, one_b = _one_if_broadcast(a), _one_if_broadcast(b)
+        done = 0
+        if _is_packed(one_a) and _is_packed(one_b) and _has_packed_squares(out):
+            done = write_small_squares(out, one_a, one_b)
+        if _has_dense_rows(b) and out.strides[2] == out.itemsize:
+            write_outer_rows(out[done:], a[done:], b[done:])
+        else:
+            for k in range(a.shape[0]):
+                for i in range(a.shape[1]):
+                    for j in range(b.shape[1]):
+                        out[k, i, j] = a[k, i] * b[k, j]
+
+    def outer_past_cache(a: Any, b: Any, out: Any) -> None:
+        one_a, one_b = _one_if_broadcast(a), _one_if_broadcast(b)
+        done = 0
+        if _is_packed(one_a) and _is_packed(one_b) and _has_packed_squares(out):
+            done = stream_small_squares(out, one_a, one_b)
+        if b.shape[1] * b.itemsize % VECTOR_BYTES == 0:
+            stream_outer_rows(out[done:], a[done:], b[done:])
+        else:
+            write_outer_rows(out[done:], a[done:], b[done:])
+
     if past_cache:
-
-        def outer(a: Any, b: Any, out: Any) -> None:
-            for k in range(a.shape[0]):
-                if not stream_short_rows(out, k, a, b):
-                    for i in range(a.shape[1]):
-                        stream_scaled_row(out, k, i, a[k, i], b)
-
-    else:
-
-        def outer(a: Any, b: Any, out: Any) -> None:
-            if a.shape[1] == 3 and b.shape[1] == 3:
-                _outer_of_triples(a, b, out)
-                return
-            for k in range(a.shape[0]):
-                if not write_short_rows(out, k, a, b):
-                    for i in range(a.shape[1]):
-                        write_scaled_row(out, k, i, a[k, i], b)
-
-    return build(outer, dtype, "(k,m),(k,n)->(k,m,n)", (2, 2, 3))
+        outer_past_cache.__name__ = outer.__name__  # which warnings tell
+        return build(outer_past_cache, dtype, PAIRS, (2, 2, 3))
+    return small_outer_rows.setdefault(dtype, build(outer, dtype, PAIRS, (2, 2, 3)))
 
 
 @register_jitable  # type: ignore[untyped-decorator]
@@ -169,15 +172,11 @@ def _has_dense_rows(rows: Any) -> bool:
 
 
 @register_jitable  # type: ignore[untyped-decorator]
-def _outer_of_triples(a: Any, b: Any, out: Any) -> None:
-    """Nine products a pair: rows of three are too short for a loop of their own."""
-    for k in range(a.shape[0]):
-        ask_ahead(out, k)
-        a0, a1, a2 = a[k, 0], a[k, 1], a[k, 2]
-        b0, b1, b2 = b[k, 0], b[k, 1], b[k, 2]
-        out[k, 0, 0], out[k, 0, 1], out[k, 0, 2] = a0 * b0, a0 * b1, a0 * b2
-        out[k, 1, 0], out[k, 1, 1], out[k, 1, 2] = a1 * b0, a1 * b1, a1 * b2
-        out[k, 2, 0], out[k, 2, 1], out[k, 2, 2] = a2 * b0, a2 * b1, a2 * b2
+def _has_packed_squares(out: Any) -> bool:
+    """Whether an array of three axes has no gaps."""
+    row_bytes = out.shape[2] * out.itemsize
+    is_dense = out.strides[2] == out.itemsize and out.strides[1] == row_bytes
+    return is_dense and out.strides[0] == out.shape[1] * row_bytes  # type: ignore[no-any-return]
 
 
 def build(function: Callable[..., None], dtype: np.dtype[Any], layout: str, ranks: tuple[int, ...]) -> Ufunc:

@@ -28,15 +28,16 @@ from ._host_arrays import (
 from ._memory import empty
 from ._moments import co_moments, gram
 from ._normals import face_normals, grid_normals, vertex_normals
+from ._outers import SMALL
 from ._packing import frozen
-from ._slices import LONG, block_of, blocks_of, over_longest_axis, packed_rows
-from ._small import ALONE_CROSS_BYTES, shared_cross_rows
+from ._processor import LAST_CACHE_BYTES
+from ._slices import LONG, blocks_of, over_longest_axis, packed_rows
+from ._small import ALONE_CROSS_BYTES, ALONE_OUTER_BYTES, shared_cross_rows
 from ._solvers import coordinate_descent, normal_equations, proximal_descent, solution_loss, solve_positive
 from ._status import Status
 from ._stores import StoresBySize
 from ._streaming import VECTOR_BYTES
 from ._team_products import share_cross
-from ._threads import for_each_block
 from ._ufuncs import cross_rows_ufunc, cross_ufunc, outer_rows_ufunc, outer_ufunc
 from ._vecdot import vecdot
 
@@ -93,7 +94,6 @@ _DTYPES = {
 
 SERIAL_BYTES = 1 << 18  # below this a second thread costs more than it brings
 BROADCAST_BYTES = 1 << 16  # below this NumPy broadcasts at less cost than a faster loop brings
-CACHES_BYTES = 8 << 20  # more than the usual share of the last-level cache
 _NO_LOSS = np.empty((0, 0))
 _OUTER_STORES, _CROSS_STORES = StoresBySize(), StoresBySize()
 
@@ -122,27 +122,24 @@ def cross(a: Array, b: Array, out: Array) -> None:
     rows = [x for x in map(packed_rows, (a, b, out)) if x is not None]
     if len(rows) == 3:
         _cross_rows(*rows)
-    else:
-        _cross_views(a, b, out)
+        return
+    ufunc = cross_rows_ufunc(out.dtype) if out.shape[-2] >= LONG else cross_ufunc(out.dtype)
+    _over_vectors(ufunc, a, b, out)
 
 
 def _cross_rows(a: Array, b: Array, out: Array) -> None:
     """Cross products of rows without gaps, or of a single one with those."""
-    a, b = np.broadcast_to(a, out.shape), np.broadcast_to(b, out.shape)
     multiply: Callable[[Array, Array, Array], Any] = cross_rows_ufunc(out.dtype)
-    if _goes_to_memory(out):
+    if _goes_to_memory(a, b, out):
         past_cache = cross_rows_ufunc(out.dtype, past_cache=True)
         multiply = _CROSS_STORES.writer(multiply, past_cache, out.nbytes)
-    # A multiple of so many vectors, each of which has three elements, keeps the alignment of out.
-    block = block_of(out.nbytes, BLOCK_BYTES) // (3 * out.itemsize) & -VECTOR_BYTES
-    for_each_block(lambda i, j: multiply(a[i:j], b[i:j], out[i:j]), len(out), block)
+    _over_vectors(multiply, np.broadcast_to(a, out.shape), np.broadcast_to(b, out.shape), out)
 
 
-def _cross_views(a: Array, b: Array, out: Array) -> None:
-    """Cross products of vectors anywhere in memory, cut along the longest axis but that of the components."""
-    ufunc = cross_rows_ufunc(out.dtype) if out.shape[-2] >= LONG else cross_ufunc(out.dtype)
+def _over_vectors(task: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array) -> None:
+    """``task`` on matching parts of a, b and out, cut along the longest axis but that of the components."""
     over_longest_axis(
-        out.shape[:-1], blocks_of(out.nbytes, BLOCK_BYTES), lambda part: ufunc(a[part], b[part], out[part])
+        out.shape[:-1], blocks_of(out.nbytes, BLOCK_BYTES), lambda part: task(a[part], b[part], out[part])
     )
 
 
@@ -152,10 +149,10 @@ def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None
         a = a * alpha
     if beta != 0:
         _update(a, b, beta, out)
-    elif out.nbytes <= SERIAL_BYTES:
+    elif out.ndim == 2 and out.nbytes <= SERIAL_BYTES:
         outer_ufunc(out.dtype)(a, b, out)
     elif out.dtype.kind in _REAL and out.strides[-1] == out.itemsize:
-        _outer_rows(a, np.ascontiguousarray(b), out)
+        _outer_rows(a, b if b.strides[-1] == b.itemsize else np.ascontiguousarray(b), out)
     else:
         _over_rows(outer_ufunc(out.dtype), a, b, out, blocks_of(out.nbytes, BLOCK_BYTES))
 
@@ -164,12 +161,20 @@ def _outer_rows(a: Array, b: Array, out: Array) -> None:
     """Outer products whose columns lie side by side."""
     if out.ndim == 2:
         a, b, out = a[np.newaxis], b[np.newaxis], out[np.newaxis]
-    ufunc = outer_rows_ufunc(out.dtype)
-    multiply: Callable[[Array, Array, Array], Any] = ufunc
-    if _goes_to_memory(out) and out.shape[-1] * out.itemsize % VECTOR_BYTES == 0:
+    *batch, m, n = out.shape
+    rows = [packed_rows(np.broadcast_to(x, (*batch, x.shape[-1]))) for x in (a, b)]
+    packed = [x for x in rows if x is not None]
+    are_small_squares = False
+    if len(packed) == 2 and out.flags.c_contiguous:
+        (a, b), out = packed, out.reshape(-1, m, n)
+        are_small_squares = m == n and n in SMALL
+    multiply: Callable[[Array, Array, Array], Any] = outer_rows_ufunc(out.dtype)
+    if (are_small_squares or n * out.itemsize % VECTOR_BYTES == 0) and _goes_to_memory(a, b, out):
         past_cache = outer_rows_ufunc(out.dtype, past_cache=True)
-        multiply = _OUTER_STORES.writer(ufunc, past_cache, out.nbytes)
-    _over_rows(multiply, a, b, out, blocks_of(out.nbytes, BLOCK_BYTES))
+        multiply = _OUTER_STORES.writer(multiply, past_cache, out.nbytes)
+    _over_rows(
+        multiply, a, b, out, blocks_of(out.nbytes, BLOCK_BYTES) if out.nbytes > ALONE_OUTER_BYTES else 1
+    )
 
 
 def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
@@ -184,10 +189,11 @@ def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
     _over_rows(update, a, b, out, out.nbytes // BLOCK_BYTES)
 
 
-def _goes_to_memory(out: Array) -> bool:
-    """Whether a result is larger than the caches, and of vectors that pass them."""
+def _goes_to_memory(a: Array, b: Array, out: Array) -> bool:
+    """Whether a product is larger than the caches, and its result of vectors that pass them."""
     is_of_vectors = out.dtype.kind in _REAL and out.flags.c_contiguous
-    return out.nbytes >= CACHES_BYTES and is_of_vectors and out.ctypes.data % VECTOR_BYTES == 0
+    is_large = a.nbytes + b.nbytes + out.nbytes > LAST_CACHE_BYTES
+    return is_large and is_of_vectors and out.ctypes.data % VECTOR_BYTES == 0
 
 
 def _over_rows(
