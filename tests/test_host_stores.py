@@ -137,6 +137,34 @@ def test_any_number_of_vectors_and_none_more(dtype, single, past_cache, rng):
         assert (around[-16:] == 77).all()
 
 
+@pytest.mark.parametrize("dtype", "fd")
+@pytest.mark.parametrize("single", ["a", "b", "neither"])
+def test_any_number_of_vectors_that_lie_apart(dtype, single, past_cache, rng):
+    ufunc = ufuncs.cross_rows_ufunc(np.dtype(dtype), past_cache)
+    wide, sparse = numbers(rng, (30, 7), dtype), numbers(rng, (60, 3), dtype)
+    wide[:, [1, 5]] = sparse[1::2] = np.nan  # beside what is asked for
+    for count in range(30):
+        x, y = wide[::-1, 2:5][:count], sparse[::2][:count]
+        if single != "neither":
+            x, y = (
+                (x, np.broadcast_to(y[:1], x.shape))
+                if single == "b"
+                else (np.broadcast_to(x[:1], y.shape), y)
+            )
+        around = np.full((count + 32, 3), 77, dtype)
+        ufunc(x, y, around[16:-16])
+        np.testing.assert_array_equal(around[16:-16], np.cross(x, y))
+        assert (around[:16] == 77).all()
+        assert (around[-16:] == 77).all()
+
+
+@pytest.mark.parametrize("dtype", "bIfdFD")
+def test_cross_products_of_rows_that_lie_apart(way, dtype, rng):
+    a, b = numbers(rng, (100_005, 5), dtype)[::-1, 1:4], numbers(rng, (200_010, 3), dtype)[::2]
+    with vp.use_backend("cpu"), np.errstate(all="ignore"):
+        assert_same(vp.cross(a, b), np.cross(a, b))
+
+
 @pytest.mark.parametrize("dtype", "bHilfd")
 @pytest.mark.parametrize("single", ["a", "b", "neither"])
 @pytest.mark.parametrize("side", [1, 2, 3, 4, 5])

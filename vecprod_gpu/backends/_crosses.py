@@ -21,6 +21,7 @@ from . import _processor
 from ._groups import Groups, gathered
 from ._llvm import (
     address_of,
+    bytes_of,
     load_first,
     multiplied,
     prefetch,
@@ -30,6 +31,8 @@ from ._llvm import (
     unpacked,
 )
 from ._streaming import AHEAD, LINE_BYTES, VECTOR_BYTES, past_cache
+
+LANES = 4  # of a row of its own, the last of which reads no memory
 
 
 def _packed_cross(past_the_cache: bool) -> Any:
@@ -97,32 +100,61 @@ def _next(builder: Any, group: list[Any]) -> list[Any]:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def write_cross_of_rows(typing_context: Any, out: Any, a: Any, b: Any) -> Any:
-    """``out[i] = a[i] × b[i]`` of ``(n, 3)`` arrays of floats, whose rows are dense but may lie anywhere.
-
-    The gaps hide from the processor what is read next: it is asked for.
-    """
+    """``out[i] = a[i] × b[i]`` of ``(n, 3)`` arrays of floats, whose rows are dense but may lie anywhere."""
     signature = types.void(out, a, b)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        out, a, b = unpacked(context, builder, signature, arguments)
+        out, *factors = unpacked(context, builder, signature, arguments)
         scalar = context.get_data_type(signature.args[0].dtype)
-        vector = ir.VectorType(scalar, 4)  # the last lane reads no memory
-        rows = cgutils.unpack_tuple(builder, out.shape)[0]
-        next_ones = [1, 2, 0, 3]
-        with cgutils.for_range(builder, rows) as loop:
-            target, *sources = (address_of(builder, array, loop.index) for array in (out, a, b))
+        with cgutils.for_range(builder, cgutils.unpack_tuple(builder, out.shape)[0]) as loop:
+            target = address_of(builder, out, loop.index)
             prefetch(builder, cgutils.pointer_add(builder, target, AHEAD), to_write=True)
-            for source in sources:
-                prefetch(builder, cgutils.pointer_add(builder, source, AHEAD))
-            x, y = (load_first(builder, vector, source, 0, rows.type(3)) for source in sources)
-            turned = subtracted(
-                builder,
-                multiplied(builder, x, shuffled(builder, y, next_ones)),
-                multiplied(builder, shuffled(builder, x, next_ones), y),
-            )
-            size = context.get_abi_sizeof(scalar)
-            for lanes, offset in (([1, 2], 0), ([0], 2 * size)):
-                store(builder, shuffled(builder, turned, lanes), target, offset)
+            product = _turned_product(builder, scalar, factors, loop.index)
+            for lanes, offset in (([1, 2], 0), ([0], 2 * bytes_of(scalar))):
+                store(builder, shuffled(builder, product, lanes), target, offset)
         return context.get_dummy_value()
 
     return signature, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def stream_cross_of_rows(typing_context: Any, out: Any, a: Any, b: Any) -> Any:
+    """The same past the cache, but for the last ones; how many. Out has no gaps and starts on 16 bytes."""
+    signature = types.intp(out, a, b)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        out, *factors = unpacked(context, builder, signature, arguments)
+        scalar = context.get_data_type(signature.args[0].dtype)
+        rows = cgutils.unpack_tuple(builder, out.shape)[0]
+        count = builder.udiv(rows, rows.type(LANES))
+        places = [LANES * row + lane for row in range(LANES) for lane in (1, 2, 0)]
+        with cgutils.for_range(builder, count) as loop:
+            first = builder.mul(loop.index, rows.type(LANES))
+            products = [
+                _turned_product(builder, scalar, factors, builder.add(first, rows.type(k)))
+                for k in range(LANES)
+            ]
+            target = address_of(builder, out, first)
+            for k in range(3):
+                register = gathered(builder, products, places[k * LANES : (k + 1) * LANES])
+                past_cache(builder, register, target, k * bytes_of(register.type))
+        return builder.mul(count, rows.type(LANES))
+
+    return signature, generate
+
+
+def _turned_product(builder: Any, scalar: Any, factors: list[Any], row: Any) -> Any:
+    """Components 2, 0 and 1 of ``a × b`` of a row.
+
+    The gaps hide from the processor what is read next: it is asked for.
+    """
+    register, next_ones = ir.VectorType(scalar, LANES), [1, 2, 0, 3]
+    sources = [address_of(builder, rows, row) for rows in factors]
+    for source in sources:
+        prefetch(builder, cgutils.pointer_add(builder, source, AHEAD))
+    x, y = (load_first(builder, register, source, 0, row.type(3)) for source in sources)
+    return subtracted(
+        builder,
+        multiplied(builder, x, shuffled(builder, y, next_ones)),
+        multiplied(builder, shuffled(builder, x, next_ones), y),
+    )

@@ -19,7 +19,12 @@ from numba.np.ufunc.ufuncbuilder import GUFuncBuilder
 from numba.np.ufunc.wrappers import GufWrapperCache, _GufuncWrapper
 
 from ._cache import LateFiles
-from ._crosses import stream_packed_cross, write_cross_of_rows, write_packed_cross
+from ._crosses import (
+    stream_cross_of_rows,
+    stream_packed_cross,
+    write_cross_of_rows,
+    write_packed_cross,
+)
 from ._outers import stream_outer_rows, stream_small_squares, write_outer_rows, write_small_squares
 from ._small import small_cross, small_cross_rows, small_outer, small_outer_rows
 from ._streaming import VECTOR_BYTES
@@ -46,9 +51,20 @@ def cross_ufunc(dtype: np.dtype[Any]) -> Ufunc:
 def cross_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
     """``(n,3),(n,3)->(n,3)``: as `cross_ufunc` for many vectors at once, soonest for those without gaps.
 
-    Or for one vector, which is broadcast.  Past the cache, where real numbers alone go, none has gaps, and
-    out starts on 16 bytes.
+    Or for one vector, which is broadcast.  Past the cache, where real numbers alone go, out has no gaps and
+    starts on 16 bytes; a and b have none either, or hold floats in dense rows.
     """
+    if past_cache and dtype.kind == "f":
+
+        def cross(a: Any, b: Any, out: Any) -> None:
+            one_a, one_b = _one_if_broadcast(a), _one_if_broadcast(b)
+            if _is_packed(one_a) and _is_packed(one_b):
+                _cross_rows(one_a, one_b, out, stream_packed_cross(out, one_a, one_b))
+            else:
+                _cross_rows(a, b, out, stream_cross_of_rows(out, a, b))
+
+        return build(cross, dtype, ROWS, (2, 2, 2))
+
     if past_cache:
 
         def cross(a: Any, b: Any, out: Any) -> None:

@@ -119,21 +119,23 @@ def cross(a: Array, b: Array, out: Array) -> None:
     can_share = out.nbytes > ALONE_CROSS_BYTES and out.dtype in shared_cross_rows
     if can_share and share_cross(a, b, out) is not None:
         return
-    rows = [x for x in map(packed_rows, (a, b, out)) if x is not None]
-    if len(rows) == 3:
-        _cross_rows(*rows)
-        return
-    ufunc = cross_rows_ufunc(out.dtype) if out.shape[-2] >= LONG else cross_ufunc(out.dtype)
-    _over_vectors(ufunc, a, b, out)
+    packed = [x for x in map(packed_rows, (a, b, out)) if x is not None]
+    if len(packed) == 3:
+        a, b, out = packed
+    _over_vectors(_cross_writer(a, b, out), np.broadcast_to(a, out.shape), np.broadcast_to(b, out.shape), out)
 
 
-def _cross_rows(a: Array, b: Array, out: Array) -> None:
-    """Cross products of rows without gaps, or of a single one with those."""
-    multiply: Callable[[Array, Array, Array], Any] = cross_rows_ufunc(out.dtype)
-    if _goes_to_memory(a, b, out):
-        past_cache = cross_rows_ufunc(out.dtype, past_cache=True)
-        multiply = _CROSS_STORES.writer(multiply, past_cache, out.nbytes)
-    _over_vectors(multiply, np.broadcast_to(a, out.shape), np.broadcast_to(b, out.shape), out)
+def _cross_writer(a: Array, b: Array, out: Array) -> Callable[[Array, Array, Array], Any]:
+    """What writes parts of out."""
+    if out.ndim > 2 and out.shape[-2] < LONG:
+        return cross_ufunc(out.dtype)
+    ufunc = cross_rows_ufunc(out.dtype)
+    is_streamable = out.ndim == 2 and all(
+        x.flags.c_contiguous or (x.dtype.kind == "f" and x.strides[-1] == x.itemsize) for x in (a, b)
+    )
+    if not (is_streamable and _goes_to_memory(a, b, out)):
+        return ufunc
+    return _CROSS_STORES.writer(ufunc, cross_rows_ufunc(out.dtype, past_cache=True), out.nbytes)
 
 
 def _over_vectors(task: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array) -> None:
