@@ -137,12 +137,11 @@ def test_any_number_of_vectors_and_none_more(dtype, single, past_cache, rng):
         assert (around[-16:] == 77).all()
 
 
-@pytest.mark.parametrize("dtype", "fd")
+@pytest.mark.parametrize("dtype", "bHilfd")
 @pytest.mark.parametrize("single", ["a", "b", "neither"])
 def test_any_number_of_vectors_that_lie_apart(dtype, single, past_cache, rng):
     ufunc = ufuncs.cross_rows_ufunc(np.dtype(dtype), past_cache)
     wide, sparse = numbers(rng, (30, 7), dtype), numbers(rng, (60, 3), dtype)
-    wide[:, [1, 5]] = sparse[1::2] = np.nan  # beside what is asked for
     for count in range(30):
         x, y = wide[::-1, 2:5][:count], sparse[::2][:count]
         if single != "neither":
@@ -156,6 +155,25 @@ def test_any_number_of_vectors_that_lie_apart(dtype, single, past_cache, rng):
         np.testing.assert_array_equal(around[16:-16], np.cross(x, y))
         assert (around[:16] == 77).all()
         assert (around[-16:] == 77).all()
+
+
+@pytest.mark.parametrize("dtype", "bHilfdD")
+@pytest.mark.parametrize("single", ["a", "b", "neither"])
+@pytest.mark.parametrize("order", "CF")
+def test_any_number_of_vectors_in_columns(dtype, single, order, rng):
+    ufunc = ufuncs.cross_rows_ufunc(np.dtype(dtype))
+    a, b = (numbers(rng, (5, 140), dtype)[1:4].T for _ in range(2))
+    for count in range(140):
+        x, y = (
+            np.broadcast_to(vectors[:1], (count, 3)) if name == single else vectors[:count]
+            for name, vectors in (("a", a), ("b", b))
+        )
+        around = np.full((count + 2, 5), 77, dtype, order)
+        out = np.full((count, 3), 77, dtype) if order == "C" else around[1:-1, 1:4]
+        ufunc(x, y, out)
+        assert_same(out, np.cross(x, y))
+        around[1:-1, 1:4] = 77
+        assert (around == 77).all()
 
 
 @pytest.mark.parametrize("dtype", "bIfdFD")

@@ -14,6 +14,20 @@ CALLS = {
     "cross with one": (vp.cross, np.cross, (2, 5, 3), (3,), (2, 5, 3)),
     "cross of one": (vp.cross, np.cross, (1, 3), (5, 3), (5, 3)),
     "cross of one with one": (vp.cross, np.cross, (3,), (1, 1, 3), (1, 1, 3)),
+    "cross along axes": (
+        lambda a, b, out=None: vp.cross(a, b, axisa=0, axisb=1, axisc=-2, out=out),
+        lambda a, b: np.cross(a, b, axisa=0, axisb=1, axisc=-2),
+        (3, 2, 5),
+        (2, 3, 5),
+        (2, 3, 5),
+    ),
+    "cross along an axis": (
+        lambda a, b, out=None: vp.cross(a, b, axis=0, out=out),
+        lambda a, b: np.cross(a, b, axis=0),
+        (3, 5),
+        (3,),
+        (3, 5),
+    ),
     "outer product": (vp.outer, np.outer, (4,), (5,), (4, 5)),
     "outer products": (
         vp.batched_outer,
@@ -109,6 +123,27 @@ def test_one_vector_need_not_be_dense(rng):
     for one in (rows[:, 1], rows[1, ::-1], np.broadcast_to(rows[0, 0], 3), rows[::2][:1]):
         np.testing.assert_array_equal(vp.cross(many, one), np.cross(many, one))
         np.testing.assert_array_equal(vp.cross(one, many), np.cross(one, many))
+
+
+@pytest.mark.parametrize("axes", [(0, 0, 0), (0, 0, 1), (-2, 1, 0), (0, 2, -1), (2, 0, 2), (1, 1, -3)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_any_axes_are_numpys(axes, dtype, rng, no_long_way):
+    shapes = [(5, 4), (5, 4)]
+    a, b = (
+        draw(rng, np.insert(shape, axis % 3, 3), dtype) for shape, axis in zip(shapes, axes, strict=False)
+    )
+    expected = np.cross(a, b, *axes)
+    product = vp.cross(a, b, *axes)
+    np.testing.assert_allclose(product, expected, rtol=1e-6)
+    assert product.strides == expected.strides
+
+
+@pytest.mark.parametrize("axes", [(2, 0, 0), (0, -3, 0), (0, 0, 2), (0, 0, -3), (True, 0.5, 0)])
+def test_axes_that_arrays_have_not_are_told_as_ever(axes):
+    with pytest.raises((np.exceptions.AxisError, TypeError)) as expected:
+        np.cross(np.ones((3, 3)), np.ones((3, 3)), *axes)
+    with pytest.raises(expected.type, match=str(expected.value).split(":")[0]):
+        vp.cross(np.ones((3, 3)), np.ones((3, 3)), *axes)
 
 
 @pytest.mark.parametrize("shapes", [((3, 1), (3,)), ((3, 1), (5, 3)), ((5, 3), (3, 1)), ((5, 1), (3,))])

@@ -203,18 +203,15 @@ def cross(
     >>> vp.cross([1, 2, 3], [4, 5, 6])
     array([-3,  6, -3])
     """
-    if (
-        type(a) is ndarray
-        and type(b) is ndarray
-        and axis is None
-        and axisa is _LAST
-        and axisb is _LAST
-        and axisc is _LAST
-        and (short := _short_cross(a, b, out)) is not None
-    ):
-        return short
     if axis is not None:
         axisa = axisb = axisc = axis
+    if type(a) is ndarray and type(b) is ndarray:
+        if axisa is _LAST and axisb is _LAST and axisc is _LAST:
+            short = _short_cross(a, b, out)
+        else:
+            short = _short_cross_along(a, b, axisa, axisb, axisc, out)
+        if short is not None:
+            return short
     if (recordings := recordings_of(type(a))) is not None:
         if axisa is _LAST and axisb is _LAST and axisc is _LAST:
             return recordings.of_pair(_cross, current_mode(), a, b, out)
@@ -245,6 +242,29 @@ def _short_cross(a: Array, b: Array, out: Array | None) -> Array | None:
         if shared is not None:
             return shared
     return ufunc(a, b) if out is None else ufunc(a, b, out)
+
+
+def _short_cross_along(
+    a: Array, b: Array, axisa: int, axisb: int, axisc: int, out: Array | None
+) -> Array | None:
+    """As `_short_cross`, of components along any axes."""
+    try:
+        a, b = _axis_moved(a, axisa, -1), _axis_moved(b, axisb, -1)
+        into = None if out is None else _axis_moved(out, axisc, -1)
+        short = _short_cross(a, b, into)
+        if short is None:
+            return None
+        return _axis_moved(short, -1, axisc) if out is None else out
+    except (AttributeError, IndexError, TypeError):  # axes that are none: the long way says which
+        return None
+
+
+def _axis_moved(array: Array, source: int, target: int) -> Array:
+    """As `numpy.moveaxis`, in a tenth of its time; IndexError for an axis that the array has not."""
+    axes = range(array.ndim)
+    order = [*axes]
+    order.insert(axes[target], order.pop(source))
+    return array.transpose(order)
 
 
 def _everywhere(vectors: Array, shape: tuple[int, ...]) -> Array:

@@ -22,10 +22,12 @@ from ._groups import Groups, gathered
 from ._llvm import (
     address_of,
     bytes_of,
+    load,
     load_first,
     multiplied,
     prefetch,
     shuffled,
+    splat,
     store,
     subtracted,
     unpacked,
@@ -98,9 +100,76 @@ def _next(builder: Any, group: list[Any]) -> list[Any]:
     return [gathered(builder, group, places[k * lanes : (k + 1) * lanes]) for k in range(3)]
 
 
+def _cross_of_columns(packed_out: bool) -> Any:
+    @intrinsic  # type: ignore[untyped-decorator]
+    def write(typing_context: Any, out: Any, a: Any, b: Any) -> Any:
+        signature = types.intp(out, a, b)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            out, *factors = unpacked(context, builder, signature, arguments)
+            scalar = context.get_data_type(signature.args[0].dtype)
+            register = ir.VectorType(scalar, _processor.VECTOR_BYTES // bytes_of(scalar))
+            lanes = register.count
+            vectors = cgutils.unpack_tuple(builder, out.shape)[0]
+            columns = [_columns(builder, rows, register) for rows in factors]
+            count = builder.udiv(vectors, vectors.type(lanes))
+            with cgutils.for_range(builder, count) as loop:
+                moved = builder.mul(loop.index, vectors.type(lanes))
+                x, y = (
+                    [load(builder, register, begin, builder.mul(moved, step)) for begin, step in three]
+                    for three in columns
+                )
+                products = [
+                    subtracted(builder, multiplied(builder, x[i], y[j]), multiplied(builder, x[j], y[i]))
+                    for i, j in ((1, 2), (2, 0), (0, 1))
+                ]
+                if packed_out:
+                    places = [place % 3 * lanes + place // 3 for place in range(3 * lanes)]
+                    products = [
+                        gathered(builder, products, places[k * lanes : (k + 1) * lanes]) for k in range(3)
+                    ]
+                for k, product in enumerate(products):
+                    if packed_out:
+                        store(builder, product, address_of(builder, out, moved), k * bytes_of(register))
+                    else:
+                        store(builder, product, address_of(builder, out, moved, vectors.type(k)))
+            return builder.mul(count, vectors.type(lanes))
+
+        return signature, generate
+
+    return write
+
+
+write_cross_of_columns = _cross_of_columns(packed_out=False)
+"""``out[i] = a[i] × b[i]`` of ``(n, 3)`` arrays with dense columns, but for the last ones; how many.
+
+a or b may have a single row, which stands for n.
+"""
+
+write_packed_cross_of_columns = _cross_of_columns(packed_out=True)
+"""The same where out has no gaps."""
+
+
+def _columns(builder: Any, rows: Any, register: ir.VectorType) -> list[tuple[Any, Any]]:
+    """Where each component is read and the bytes to the next vector's: of a single one copies, and 0."""
+    count = cgutils.unpack_tuple(builder, rows.shape)[0]
+    is_single = builder.icmp_signed("==", count, count.type(1))
+    columns = []
+    for k in range(3):
+        begin = address_of(builder, rows, count.type(0), count.type(k))
+        copies = cgutils.alloca_once(builder, register)
+        with builder.if_then(is_single):
+            component = builder.load(builder.bitcast(begin, register.element.as_pointer()))
+            builder.store(splat(builder, register, component), copies)
+        begin = builder.select(is_single, builder.bitcast(copies, begin.type), begin)
+        step = builder.select(is_single, count.type(0), count.type(bytes_of(register.element)))
+        columns.append((begin, step))
+    return columns
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def write_cross_of_rows(typing_context: Any, out: Any, a: Any, b: Any) -> Any:
-    """``out[i] = a[i] × b[i]`` of ``(n, 3)`` arrays of floats, whose rows are dense but may lie anywhere."""
+    """``out[i] = a[i] × b[i]`` of ``(n, 3)`` arrays, whose rows are dense but may lie anywhere."""
     signature = types.void(out, a, b)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -119,13 +188,18 @@ def write_cross_of_rows(typing_context: Any, out: Any, a: Any, b: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def stream_cross_of_rows(typing_context: Any, out: Any, a: Any, b: Any) -> Any:
-    """The same past the cache, but for the last ones; how many. Out has no gaps and starts on 16 bytes."""
+    """The same past the cache, but for the last ones; how many. Out has no gaps and starts on 16 bytes.
+
+    None of elements so short that four do not fill 16 bytes.
+    """
     signature = types.intp(out, a, b)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         out, *factors = unpacked(context, builder, signature, arguments)
         scalar = context.get_data_type(signature.args[0].dtype)
         rows = cgutils.unpack_tuple(builder, out.shape)[0]
+        if bytes_of(ir.VectorType(scalar, LANES)) < VECTOR_BYTES:
+            return rows.type(0)
         count = builder.udiv(rows, rows.type(LANES))
         places = [LANES * row + lane for row in range(LANES) for lane in (1, 2, 0)]
         with cgutils.for_range(builder, count) as loop:

@@ -63,8 +63,9 @@ def _first_lanes(builder: Any, vector: ir.VectorType, count: Any) -> Any:
 
 
 def zeros(vector: ir.VectorType) -> Any:
-    """A vector of floating-point zeros."""
-    return ir.Constant(vector, [0.0] * vector.count)
+    """A vector of zeros."""
+    zero = 0 if isinstance(vector.element, ir.IntType) else 0.0
+    return ir.Constant(vector, [zero] * vector.count)
 
 
 def store(builder: Any, value: Any, base: Any, offset: Any = 0) -> None:

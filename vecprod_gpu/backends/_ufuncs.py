@@ -22,8 +22,10 @@ from ._cache import LateFiles
 from ._crosses import (
     stream_cross_of_rows,
     stream_packed_cross,
+    write_cross_of_columns,
     write_cross_of_rows,
     write_packed_cross,
+    write_packed_cross_of_columns,
 )
 from ._outers import stream_outer_rows, stream_small_squares, write_outer_rows, write_small_squares
 from ._small import small_cross, small_cross_rows, small_outer, small_outer_rows
@@ -51,52 +53,37 @@ def cross_ufunc(dtype: np.dtype[Any]) -> Ufunc:
 def cross_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
     """``(n,3),(n,3)->(n,3)``: as `cross_ufunc` for many vectors at once, soonest for those without gaps.
 
-    Or for one vector, which is broadcast.  Past the cache, where real numbers alone go, out has no gaps and
-    starts on 16 bytes; a and b have none either, or hold floats in dense rows.
+    Or for one vector, which is broadcast, and for dense columns.  Past the cache, where real numbers alone
+    go, the rows of a and b are dense, and out has no gaps and starts on 16 bytes.
     """
-    if past_cache and dtype.kind == "f":
 
-        def cross(a: Any, b: Any, out: Any) -> None:
-            one_a, one_b = _one_if_broadcast(a), _one_if_broadcast(b)
-            if _is_packed(one_a) and _is_packed(one_b):
-                _cross_rows(one_a, one_b, out, stream_packed_cross(out, one_a, one_b))
-            else:
-                _cross_rows(a, b, out, stream_cross_of_rows(out, a, b))
-
-        return build(cross, dtype, ROWS, (2, 2, 2))
-
-    if past_cache:
-
-        def cross(a: Any, b: Any, out: Any) -> None:
-            a, b = _one_if_broadcast(a), _one_if_broadcast(b)
-            _cross_rows(a, b, out, stream_packed_cross(out, a, b))
-
-        return build(cross, dtype, ROWS, (2, 2, 2))
-
-    if dtype.kind == "c":  # which no vector of the machine holds
-
-        def cross(a: Any, b: Any, out: Any) -> None:
+    def cross(a: Any, b: Any, out: Any) -> None:
+        one_a, one_b = _one_if_broadcast(a), _one_if_broadcast(b)
+        if _is_packed(one_a) and _is_packed(one_b) and _is_packed(out):
+            cross_packed_rows(one_a, one_b, out)
+        elif _has_dense_columns(one_a) and _has_dense_columns(one_b) and _is_packed(out):
+            _cross_rows(one_a, one_b, out, write_packed_cross_of_columns(out, one_a, one_b))
+        elif _has_dense_columns(one_a) and _has_dense_columns(one_b) and _has_dense_columns(out):
+            _cross_rows(one_a, one_b, out, write_cross_of_columns(out, one_a, one_b))
+        elif _has_dense_rows(a) and _has_dense_rows(b) and _has_dense_rows(out):
+            write_cross_of_rows(out, a, b)
+        else:
             _cross_rows(a, b, out, 0)
 
-    elif dtype.kind == "f":
+    def cross_past_cache(a: Any, b: Any, out: Any) -> None:
+        one_a, one_b = _one_if_broadcast(a), _one_if_broadcast(b)
+        if _is_packed(one_a) and _is_packed(one_b):
+            _cross_rows(one_a, one_b, out, stream_packed_cross(out, one_a, one_b))
+        else:
+            _cross_rows(a, b, out, stream_cross_of_rows(out, a, b))
 
-        def cross(a: Any, b: Any, out: Any) -> None:
-            one_a, one_b = _one_if_broadcast(a), _one_if_broadcast(b)
-            if _is_packed(one_a) and _is_packed(one_b) and _is_packed(out):
-                cross_packed_rows(one_a, one_b, out)
-            elif _has_dense_rows(a) and _has_dense_rows(b) and _has_dense_rows(out):
-                write_cross_of_rows(out, a, b)
-            else:
-                _cross_rows(a, b, out, 0)
+    def cross_of_complex(a: Any, b: Any, out: Any) -> None:  # which no vector of the machine holds
+        _cross_rows(a, b, out, 0)
 
-    else:
-
-        def cross(a: Any, b: Any, out: Any) -> None:
-            a, b = _one_if_broadcast(a), _one_if_broadcast(b)
-            packed = _is_packed(a) and _is_packed(b) and _is_packed(out)
-            _cross_rows(a, b, out, write_packed_cross(out, a, b) if packed else 0)
-
-    return small_cross_rows.setdefault(dtype, build(cross, dtype, ROWS, (2, 2, 2)))
+    if past_cache:
+        return build(cross_past_cache, dtype, ROWS, (2, 2, 2), "cross")
+    kernel = cross_of_complex if dtype.kind == "c" else cross
+    return small_cross_rows.setdefault(dtype, build(kernel, dtype, ROWS, (2, 2, 2), "cross"))
 
 
 @cache
@@ -144,8 +131,7 @@ def outer_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
             write_outer_rows(out[done:], a[done:], b[done:])
 
     if past_cache:
-        outer_past_cache.__name__ = outer.__name__  # which warnings tell
-        return build(outer_past_cache, dtype, PAIRS, (2, 2, 3))
+        return build(outer_past_cache, dtype, PAIRS, (2, 2, 3), "outer")
     return small_outer_rows.setdefault(dtype, build(outer, dtype, PAIRS, (2, 2, 3)))
 
 
@@ -188,6 +174,12 @@ def _has_dense_rows(rows: Any) -> bool:
 
 
 @register_jitable  # type: ignore[untyped-decorator]
+def _has_dense_columns(rows: Any) -> bool:
+    """Whether the elements of each column lie side by side."""
+    return rows.shape[0] == 1 or rows.strides[0] == rows.itemsize  # type: ignore[no-any-return]
+
+
+@register_jitable  # type: ignore[untyped-decorator]
 def _has_packed_squares(out: Any) -> bool:
     """Whether an array of three axes has no gaps."""
     row_bytes = out.shape[2] * out.itemsize
@@ -195,13 +187,16 @@ def _has_packed_squares(out: Any) -> bool:
     return is_dense and out.strides[0] == out.shape[1] * row_bytes  # type: ignore[no-any-return]
 
 
-def build(function: Callable[..., None], dtype: np.dtype[Any], layout: str, ranks: tuple[int, ...]) -> Ufunc:
-    """Compile `function` for arrays of `dtype` with the given core ranks."""
+def build(
+    function: Callable[..., None], dtype: np.dtype[Any], layout: str, ranks: tuple[int, ...], name: str = ""
+) -> Ufunc:
+    """Compile `function` for arrays of `dtype` with the given core ranks; warnings tell the name."""
     element = numba.from_dtype(dtype)
     signature = tuple(numba.types.Array(element, rank, "A") for rank in ranks)
     # A symbol is made of this name and of a number that each process counts from 1: of two functions of one
     # name, compiled by two processes, a third process would call the first that it loads for both.
     function.__qualname__ = f"{function.__name__}.{function.__code__.co_firstlineno}"
+    function.__name__ = name or function.__name__
 
     with global_compiler_lock:  # a builder imports modules of Numba: a fork waits for them
         builder = _Builder(function, layout, targetoptions={"nopython": True})

@@ -32,7 +32,7 @@ from ._outers import SMALL
 from ._packing import frozen
 from ._processor import LAST_CACHE_BYTES
 from ._slices import LONG, blocks_of, over_longest_axis, packed_rows
-from ._small import ALONE_CROSS_BYTES, ALONE_OUTER_BYTES, shared_cross_rows
+from ._small import ALONE_CROSS_BYTES, ALONE_OUTER_BYTES, SMALL_CROSS_BYTES, shared_cross_rows
 from ._solvers import coordinate_descent, normal_equations, proximal_descent, solution_loss, solve_positive
 from ._status import Status
 from ._stores import StoresBySize
@@ -130,19 +130,16 @@ def _cross_writer(a: Array, b: Array, out: Array) -> Callable[[Array, Array, Arr
     if out.ndim > 2 and out.shape[-2] < LONG:
         return cross_ufunc(out.dtype)
     ufunc = cross_rows_ufunc(out.dtype)
-    is_streamable = out.ndim == 2 and all(
-        x.flags.c_contiguous or (x.dtype.kind == "f" and x.strides[-1] == x.itemsize) for x in (a, b)
-    )
-    if not (is_streamable and _goes_to_memory(a, b, out)):
+    are_dense = a.strides[-1] == b.strides[-1] == out.itemsize
+    if not (out.ndim == 2 and are_dense and _goes_to_memory(a, b, out)):
         return ufunc
     return _CROSS_STORES.writer(ufunc, cross_rows_ufunc(out.dtype, past_cache=True), out.nbytes)
 
 
 def _over_vectors(task: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array) -> None:
     """``task`` on matching parts of a, b and out, cut along the longest axis but that of the components."""
-    over_longest_axis(
-        out.shape[:-1], blocks_of(out.nbytes, BLOCK_BYTES), lambda part: task(a[part], b[part], out[part])
-    )
+    blocks = blocks_of(out.nbytes, BLOCK_BYTES) if out.nbytes > SMALL_CROSS_BYTES else 1
+    over_longest_axis(out.shape[:-1], blocks, lambda part: task(a[part], b[part], out[part]))
 
 
 def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None:
