@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy import asarray as native  # which sees a subclass, as `out` may be, as a plain array
 from numpy import ascontiguousarray as contiguous
-from numpy import broadcast_to, empty, moveaxis
+from numpy import empty
 
 __all__ = [
     "address",
@@ -39,6 +39,19 @@ def address(array: Array) -> int:
 def overlaps(array: Array, other: Array) -> bool:
     """See the contract in `vecprod_gpu.backends`."""
     return np.may_share_memory(array, other)
+
+
+def broadcast_to(array: Array, shape: tuple[int, ...]) -> Array:
+    """See the contract in `vecprod_gpu.backends`; the array itself where it has that shape."""
+    return array if array.shape == shape else np.broadcast_to(array, shape)
+
+
+def moveaxis(array: Array, source: int, target: int) -> Array:
+    """See the contract in `vecprod_gpu.backends`; IndexError for an axis that the array has not."""
+    axes = range(array.ndim)
+    order = [*axes]
+    order.insert(axes[target], order.pop(source))
+    return array.transpose(order)
 
 
 def assign(destination: Array, array: Array) -> None:

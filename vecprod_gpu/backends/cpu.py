@@ -115,14 +115,14 @@ def cross(a: Array, b: Array, out: Array) -> None:
     if out.ndim == 1 or (a.shape != b.shape and out.nbytes <= BROADCAST_BYTES):
         cross_ufunc(out.dtype)(a, b, out)
         return
-    a, b = (x if x.shape == out.shape else np.broadcast_to(x, out.shape) for x in (a, b))
+    a, b = broadcast_to(a, out.shape), broadcast_to(b, out.shape)
     can_share = out.nbytes > ALONE_CROSS_BYTES and out.dtype in shared_cross_rows
     if can_share and share_cross(a, b, out) is not None:
         return
     packed = [x for x in map(packed_rows, (a, b, out)) if x is not None]
     if len(packed) == 3:
         a, b, out = packed
-    _over_vectors(_cross_writer(a, b, out), np.broadcast_to(a, out.shape), np.broadcast_to(b, out.shape), out)
+    _over_vectors(_cross_writer(a, b, out), broadcast_to(a, out.shape), broadcast_to(b, out.shape), out)
 
 
 def _cross_writer(a: Array, b: Array, out: Array) -> Callable[[Array, Array, Array], Any]:
@@ -161,7 +161,7 @@ def _outer_rows(a: Array, b: Array, out: Array) -> None:
     if out.ndim == 2:
         a, b, out = a[np.newaxis], b[np.newaxis], out[np.newaxis]
     *batch, m, n = out.shape
-    rows = [packed_rows(np.broadcast_to(x, (*batch, x.shape[-1]))) for x in (a, b)]
+    rows = [packed_rows(broadcast_to(x, (*batch, x.shape[-1]))) for x in (a, b)]
     packed = [x for x in rows if x is not None]
     are_small_squares = False
     if len(packed) == 2 and out.flags.c_contiguous:
@@ -192,15 +192,14 @@ def _goes_to_memory(a: Array, b: Array, out: Array) -> bool:
     """Whether a product is larger than the caches, and its result of vectors that pass them."""
     is_of_vectors = out.dtype.kind in _REAL and out.flags.c_contiguous
     is_large = a.nbytes + b.nbytes + out.nbytes > LAST_CACHE_BYTES
-    return is_large and is_of_vectors and out.ctypes.data % VECTOR_BYTES == 0
+    return is_large and is_of_vectors and address(out) % VECTOR_BYTES == 0
 
 
 def _over_rows(
     task: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array, blocks: int
 ) -> None:
     """``task`` on matching parts of a, b and out, cut along the longest axis but the columns."""
-    a = np.broadcast_to(a, out.shape[:-1])
-    b = np.broadcast_to(b, (*out.shape[:-2], out.shape[-1]))
+    a, b = broadcast_to(a, out.shape[:-1]), broadcast_to(b, (*out.shape[:-2], out.shape[-1]))
     batch_axes = out.ndim - 2
 
     def part_task(part: tuple[slice, ...]) -> None:
