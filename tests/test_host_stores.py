@@ -27,8 +27,10 @@ def way(request, monkeypatch):
     """Every part goes that way, and results need not be large for it."""
     monkeypatch.setattr(stores.Stores, "_way", lambda self: request.param)
     monkeypatch.setattr(cpu, "LAST_CACHE_BYTES", 1 << 18)
-    monkeypatch.setattr("vecprod_gpu.products.SMALL_CROSS_BYTES", 0)
+    monkeypatch.setattr("vecprod_gpu._short_products.SMALL_CROSS_BYTES", 0)
+    monkeypatch.setattr(cpu, "SMALL_CROSS_BYTES", 1 << 18)
     monkeypatch.setattr(cpu, "ALONE_OUTER_BYTES", 1 << 18)
+    monkeypatch.setattr("vecprod_gpu._short_products.ALONE_OUTER_BYTES", 1 << 18)
     monkeypatch.setattr(team_products, "LARGEST_BYTES", 0)
     return request.param
 

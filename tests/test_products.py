@@ -389,8 +389,8 @@ class TestBothWaysThroughASmallCall:
 
     @pytest.fixture(params=["long way", "short way"])
     def way(self, request, monkeypatch):
-        monkeypatch.setattr("vecprod_gpu.products.small_cross", small := {})
-        monkeypatch.setattr("vecprod_gpu.products.small_outer", small)
+        for ufuncs in ("small_cross", "small_cross_rows", "small_outer", "small_outer_rows"):
+            monkeypatch.setattr(f"vecprod_gpu._short_products.{ufuncs}", {})
         if request.param == "short way":
             monkeypatch.undo()
             ones = np.ones((2, 3))

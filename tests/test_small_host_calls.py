@@ -138,6 +138,28 @@ def test_any_axes_are_numpys(axes, dtype, rng, no_long_way):
     assert product.strides == expected.strides
 
 
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("shape", [(200_000, 3), (3, 200_000)])
+def test_large_products_are_the_long_ways(shape, dtype, rng):
+    a, b = draw(rng, shape, dtype), draw(rng, shape, dtype)
+    axis = shape.index(3)
+    expected = np.cross(a, b, axis=axis)
+    np.testing.assert_array_equal(vp.cross(a, b, axis=axis), expected)
+    out = np.full_like(a, 77)
+    assert vp.cross(a, b, axis=axis, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+    assert vp.cross(a, b, axis=axis, out=a) is a
+    np.testing.assert_array_equal(a, expected)
+    pairs = np.moveaxis(b, axis, -1)
+    products = pairs[:, :, np.newaxis] * pairs[:, np.newaxis, :]
+    np.testing.assert_array_equal(vp.batched_outer(pairs, pairs), products)
+    out = np.full_like(products, 77)
+    assert vp.batched_outer(pairs, pairs, out=out) is out
+    np.testing.assert_array_equal(out, products)
+    vp.batched_outer(out[:, 0], out[:, 1], out=out)  # which overlap
+    np.testing.assert_array_equal(out, products[:, 0, :, np.newaxis] * products[:, 1, np.newaxis, :])
+
+
 @pytest.mark.parametrize("axes", [(2, 0, 0), (0, -3, 0), (0, 0, 2), (0, 0, -3), (True, 0.5, 0)])
 def test_axes_that_arrays_have_not_are_told_as_ever(axes):
     with pytest.raises((np.exceptions.AxisError, TypeError)) as expected:

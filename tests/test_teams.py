@@ -11,7 +11,7 @@ import pytest
 
 import vecprod_gpu as vp
 from tests.workers import in_children
-from vecprod_gpu import products
+from vecprod_gpu import _short_products
 from vecprod_gpu.backends import _team_products, _teams, _threads, cpu
 from vecprod_gpu.backends._atomics import add, give_way, look
 
@@ -315,7 +315,7 @@ class TestOfCrossProducts:
 
     @pytest.fixture(autouse=True)
     def small_ones_too(self, monkeypatch):
-        for module in (products, cpu):
+        for module in (_short_products, cpu):
             monkeypatch.setattr(module, "ALONE_CROSS_BYTES", 1000)
         with vp.use_backend("cpu"):
             vp.cross(np.ones((9, 3)), np.ones((9, 3)))  # loads what the short way needs

@@ -27,6 +27,16 @@ class Work:
     flops: int = 0
 
 
+def cross_work(vectors: int, dtype: np.dtype[Any]) -> Work:
+    """Of so many cross products."""
+    return Work(bytes=9 * vectors * dtype.itemsize, flops=9 * vectors)
+
+
+def outer_work(elements: int, moved_elements: int, dtype: np.dtype[Any]) -> Work:
+    """Of outer products with so many elements."""
+    return Work(bytes=moved_elements * dtype.itemsize, flops=elements)
+
+
 def device_pays(work: Work, dtype: np.dtype[Any]) -> bool:
     """Whether a GPU, transfers included, would be expected to end first.
 

@@ -7,25 +7,13 @@ import numpy as np
 from numpy import ndarray
 from numpy.lib.array_utils import normalize_axis_index
 
-from . import _checks, _dispatch
+from . import _checks, _dispatch, _short_products
 from ._arrays import Array, Kind, as_arrays, common_kind, moved, result_dtype, summing_dtype
-from ._costs import Work
+from ._costs import Work, cross_work, outer_work
 from ._destination import Destination
 from ._layout import size, without_axis
 from ._libraries import call, library_of, takes_any_library
 from .backends._device.recordings import recordings_of
-from .backends._host_arrays import moveaxis
-from .backends._small import (
-    ALONE_CROSS_BYTES,
-    ALONE_OUTER_BYTES,
-    SMALL_CROSS_BYTES,
-    SMALL_ELEMENTS,
-    shared_cross_rows,
-    small_cross,
-    small_cross_rows,
-    small_outer,
-    small_outer_rows,
-)
 from .errors import ArgumentError, DTypeError, ShapeError
 
 # Compared by identity in the short way through a small call, where an array must not be compared at all.
@@ -74,9 +62,10 @@ def outer(a: Array, b: Array, out: Array | None = None) -> Array:
     array([[3, 4],
            [6, 8]])
     """
-    is_plain = type(a) is type(b) is ndarray and a.ndim == b.ndim == 1
-    if is_plain and (short := _short_outer(a, b, out)) is not None:
-        return short
+    if type(a) is type(b) is ndarray and a.ndim == b.ndim == 1:
+        short = _short_products.outer(a, b, out)
+        if short is not None:
+            return short
     if (recordings := recordings_of(type(a))) is not None:
         return recordings.of_pair(_outer, current_mode(), a, b, out)
     if (library := library_of(a, b, out)) is not None:
@@ -140,8 +129,10 @@ def batched_outer(
             [5., 6.]]])
     """
     is_plain = alpha is _ONE and beta is _ZERO
-    if is_plain and (short := _short_outer(a, b, out)) is not None:
-        return short
+    if is_plain and type(a) is type(b) is ndarray:
+        short = _short_products.outer(a, b, out)
+        if short is not None:
+            return short
     if (recordings := recordings_of(type(a))) is not None:
         if is_plain:
             return recordings.of_pair(_batched_outer, current_mode(), a, b, out)
@@ -206,11 +197,11 @@ def cross(
     """
     if axis is not None:
         axisa = axisb = axisc = axis
-    if type(a) is ndarray and type(b) is ndarray:
+    if type(a) is type(b) is ndarray:
         if axisa is _LAST and axisb is _LAST and axisc is _LAST:
-            short = _short_cross(a, b, out)
+            short = _short_products.cross(a, b, out)
         else:
-            short = _short_cross_along(a, b, axisa, axisb, axisc, out)
+            short = _short_products.cross_along(a, b, axisa, axisb, axisc, out)
         if short is not None:
             return short
     if (recordings := recordings_of(type(a))) is not None:
@@ -220,82 +211,6 @@ def cross(
     if (library := library_of(a, b, out)) is not None:
         return call(library, cross, a, b, axisa, axisb, axisc, out=out)
     return _cross(a, b, out, axisa, axisb, axisc)
-
-
-def _short_cross(a: Array, b: Array, out: Array | None) -> Array | None:
-    """Cross products of small host arrays, or of one vector with those; None to go the long way."""
-    dtype, shape = a.dtype, a.shape
-    if b.dtype is not dtype or current_mode() is not None:
-        return None
-    try:
-        if shape != b.shape:
-            shape = shape if (a.size, a.ndim) > (b.size, b.ndim) else b.shape
-            a, b = _everywhere(a, shape), _everywhere(b, shape)
-        if shape[-1] != 3 or (nbytes := a.nbytes) > SMALL_CROSS_BYTES:
-            return None
-        ufunc = (small_cross_rows if len(shape) > 1 else small_cross)[dtype]
-    except (IndexError, KeyError, ValueError):  # no axis; none compiled; neither of that shape nor one vector
-        return None
-    if out is not None and not _fits(out, dtype, shape):
-        return None
-    if nbytes > ALONE_CROSS_BYTES and (share := shared_cross_rows.get(dtype)) is not None:
-        shared = share(a, b, out)
-        if shared is not None:
-            return shared
-    return ufunc(a, b) if out is None else ufunc(a, b, out)
-
-
-def _short_cross_along(
-    a: Array, b: Array, axisa: int, axisb: int, axisc: int, out: Array | None
-) -> Array | None:
-    """As `_short_cross`, of components along any axes."""
-    try:
-        a, b = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
-        into = None if out is None else moveaxis(out, axisc, -1)
-        short = _short_cross(a, b, into)
-        if short is None:
-            return None
-        return moveaxis(short, -1, axisc) if out is None else out
-    except (AttributeError, IndexError, TypeError):  # axes that are none: the long way says which
-        return None
-
-
-def _everywhere(vectors: Array, shape: tuple[int, ...]) -> Array:
-    """Vectors of that shape, or one at each place of it: `numpy.broadcast_to` takes ten times as long."""
-    if vectors.shape == shape:
-        return vectors
-    if vectors.size != 3 or vectors.shape[-1] != 3 or vectors.ndim > len(shape):
-        raise ValueError(f"{vectors.shape} is not one vector")
-    return ndarray(shape, vectors.dtype, vectors, 0, (0,) * (len(shape) - 1) + vectors.strides[-1:])
-
-
-def _short_outer(a: Array, b: Array, out: Array | None) -> Array | None:
-    """Outer products of small host arrays; None where the call has to go the long way."""
-    if not (type(a) is type(b) is ndarray) or b.dtype is not (dtype := a.dtype) or current_mode() is not None:
-        return None
-    shape, other = a.shape, b.shape
-    batch, columns = shape[:-1], other[-1:]
-    is_whole = batch == other[:-1]  # nothing is broadcast
-    if is_whole and batch and columns and (ufunc := small_outer_rows.get(dtype)) is not None:
-        is_small = a.nbytes * columns[0] <= ALONE_OUTER_BYTES
-    else:
-        ufunc = small_outer.get(dtype)
-        is_small = a.size * b.size <= SMALL_ELEMENTS
-    if ufunc is None or not is_small:
-        return None
-    try:
-        if out is None:
-            return ufunc(a, b)
-        if is_whole and _fits(out, dtype, shape + columns):
-            return ufunc(a, b, out)
-    except ValueError:  # the shapes do not fit: the long way says which
-        pass
-    return None
-
-
-def _fits(out: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
-    """Whether a ufunc may write a result of that dtype and shape; it minds overlaps by itself."""
-    return type(out) is ndarray and out.dtype is dtype and out.shape == shape and out.flags.writeable
 
 
 @takes_any_library
@@ -419,10 +334,7 @@ def _cross(
     dtype = result_dtype(a, b)
     if out is not None:
         _checks.output(out, kind, (*lead[:axisc], 3, *lead[axisc:]), dtype)
-    vectors = size(lead)
-    choice = _dispatch.choose(
-        "cross", kind, dtype, Work(bytes=9 * vectors * dtype.itemsize, flops=9 * vectors)
-    )
+    choice = _dispatch.choose("cross", kind, dtype, cross_work(size(lead), dtype))
     backend = choice.module
     a = moved(backend, backend.cast(backend.native(a), dtype), axisa, -1)
     b = moved(backend, backend.cast(backend.native(b), dtype), axisb, -1)
@@ -457,8 +369,7 @@ def _multiply(
         raise ArgumentError(f"beta is {beta}, which scales what out held: give out, or leave beta at 0")
     elements = size(shape)
     moved_elements = (elements if beta == 0 else 2 * elements) + size(a_shape) + size(b_shape)
-    work = Work(bytes=moved_elements * dtype.itemsize, flops=elements)
-    choice = _dispatch.choose("batched_outer", kind, dtype, work)
+    choice = _dispatch.choose("batched_outer", kind, dtype, outer_work(elements, moved_elements, dtype))
     backend = choice.module
     a = backend.reshape(backend.cast(backend.native(a), dtype_a), a_shape)
     b = backend.reshape(backend.cast(backend.native(b), dtype_b), b_shape)

@@ -1,0 +1,135 @@
+"""Products of plain host arrays with as little Python as can be; None where the call has to go the long way.
+
+A small call takes about a microsecond in the compiled ufunc, and as much to get there.  The long way costs a
+large one a tenth of a millisecond: its data have driven Python's from the caches.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from . import _dispatch
+from ._arrays import Array
+from ._costs import cross_work, outer_work
+from ._layout import size
+from .backends._host_arrays import moveaxis
+from .backends._small import (
+    ALONE_CROSS_BYTES,
+    ALONE_OUTER_BYTES,
+    SMALL_CROSS_BYTES,
+    SMALL_ELEMENTS,
+    shared_cross_rows,
+    small_cross,
+    small_cross_rows,
+    small_outer,
+    small_outer_rows,
+)
+
+current_mode = _dispatch.mode.get
+
+
+def cross(a: Array, b: Array, out: Array | None) -> Array | None:
+    """Cross products of as many vectors, or of one with many."""
+    dtype, shape = a.dtype, a.shape
+    if b.dtype is not dtype or current_mode() is not None:
+        return None
+    try:
+        if shape != b.shape:
+            shape = shape if (a.size, a.ndim) > (b.size, b.ndim) else b.shape
+            a, b = _everywhere(a, shape), _everywhere(b, shape)
+        if shape[-1] != 3:
+            return None
+        ufunc = (small_cross_rows if len(shape) > 1 else small_cross)[dtype]
+    except (IndexError, KeyError, ValueError):  # no axis; none compiled; neither of that shape nor one vector
+        return None
+    if out is not None and not _fits(out, dtype, shape):
+        return None
+    if (nbytes := a.nbytes) > ALONE_CROSS_BYTES:
+        if nbytes > SMALL_CROSS_BYTES:
+            return _large_cross(a, b, out)
+        if (share := shared_cross_rows.get(dtype)) is not None and (shared := share(a, b, out)) is not None:
+            return shared
+    return ufunc(a, b) if out is None else ufunc(a, b, out)
+
+
+def cross_along(a: Array, b: Array, axisa: int, axisb: int, axisc: int, out: Array | None) -> Array | None:
+    """As `cross`, of components along any axes."""
+    try:
+        a, b = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
+        into = None if out is None else moveaxis(out, axisc, -1)
+        axis = range(max(a.ndim, b.ndim))[axisc]
+    except (AttributeError, IndexError, TypeError):  # axes that are none: the long way says which
+        return None
+    product = cross(a, b, into)
+    if product is None or out is not None:
+        return None if product is None else out
+    return moveaxis(product, -1, axis)
+
+
+def outer(a: Array, b: Array, out: Array | None) -> Array | None:
+    """Outer products of a pair of vectors, or of a batch of pairs."""
+    if b.dtype is not (dtype := a.dtype) or current_mode() is not None:
+        return None
+    shape, other = a.shape, b.shape
+    batch, columns = shape[:-1], other[-1:]
+    is_whole = batch == other[:-1] and columns and shape  # nothing is broadcast
+    ufunc = small_outer_rows.get(dtype) if is_whole and batch else None
+    if ufunc is not None:
+        is_small = a.nbytes * columns[0] <= ALONE_OUTER_BYTES
+    else:
+        ufunc, is_small = small_outer.get(dtype), a.size * b.size <= SMALL_ELEMENTS
+    if ufunc is None or not (is_small or is_whole):
+        return None
+    if out is not None and not (is_whole and _fits(out, dtype, shape + columns)):
+        return None
+    if not is_small:
+        return _large_outer(a, b, out, shape + columns)
+    try:
+        return ufunc(a, b) if out is None else ufunc(a, b, out)
+    except ValueError:  # the shapes do not fit: the long way says which
+        return None
+
+
+def _large_cross(a: Array, b: Array, out: Array | None) -> Array | None:
+    choice = _dispatch.choose("cross", "numpy", a.dtype, cross_work(a.size // 3, a.dtype))
+    destination = _host_destination(choice, a, b, out, a.shape)
+    if destination is not None:
+        choice.module.cross(a, b, destination)
+    return destination
+
+
+def _large_outer(a: Array, b: Array, out: Array | None, shape: tuple[int, ...]) -> Array | None:
+    elements = size(shape)
+    choice = _dispatch.choose(
+        "batched_outer", "numpy", a.dtype, outer_work(elements, elements + a.size + b.size, a.dtype)
+    )
+    destination = _host_destination(choice, a, b, out, shape)
+    if destination is not None:
+        choice.module.batched_outer(a, b, 1, 0, destination)
+    return destination
+
+
+def _host_destination(
+    choice: _dispatch.Choice, a: Array, b: Array, out: Array | None, shape: tuple[int, ...]
+) -> Array | None:
+    """Where ``cpu`` is to write; None where it is not chosen, or out overlaps a or b."""
+    if choice.backend != "cpu":
+        return None
+    if out is None:
+        return choice.module.empty(shape, a.dtype)
+    return None if np.may_share_memory(out, a) or np.may_share_memory(out, b) else out
+
+
+def _everywhere(vectors: Array, shape: tuple[int, ...]) -> Array:
+    """Vectors of that shape, or one at each place of it: `numpy.broadcast_to` takes ten times as long."""
+    if vectors.shape == shape:
+        return vectors
+    if vectors.size != 3 or vectors.shape[-1] != 3 or vectors.ndim > len(shape):
+        raise ValueError(f"{vectors.shape} is not one vector")
+    return ndarray(shape, vectors.dtype, vectors, 0, (0,) * (len(shape) - 1) + vectors.strides[-1:])
+
+
+def _fits(out: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    """Whether a ufunc may write a result of that dtype and shape; it minds overlaps by itself."""
+    return type(out) is ndarray and out.dtype is dtype and out.shape == shape and out.flags.writeable
