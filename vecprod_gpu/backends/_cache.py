@@ -7,6 +7,7 @@ loads code of another type under the right signature, and crashes.  A lock on th
 
 import hashlib
 import pickle
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import environment
 from numba.core.caching import FunctionCache, NullCache
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime import rtsys
@@ -119,11 +121,29 @@ def _loading(context: Any) -> Iterator[None]:
     It would import that first, scipy's linear algebra included, which takes longer than its own import.
     Compiled code calls its runtime and no more. The caller holds the compiler's lock.
     """
+    rebuild = environment._rebuild_env
     context.refresh = partial(rtsys.initialize, context)  # in place of the method, which a compilation needs
+    environment._rebuild_env = _environment
     try:
         yield
     finally:
         del context.refresh
+        environment._rebuild_env = rebuild
+
+
+def _environment(module: str, constants: list[Any], name: str) -> Any:
+    """The constants of a compiled function, as Numba makes it, but without the import of its module.
+
+    Code that runs Python looks for names there; there is none of it in this package.
+    """
+    found = environment.lookup_environment(name)
+    if found is None:
+        imported = sys.modules.get(module)
+        found = environment.Environment({"__name__": module} if imported is None else vars(imported))
+        found.consts[:] = constants
+        found.env_name = name
+        environment.Environment._memo[name] = found
+    return found
 
 
 def folder() -> Path:
