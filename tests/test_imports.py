@@ -124,8 +124,16 @@ assert linreg is vp.linreg and linreg_step is linreg.steps.linreg_step
 assert vp.threads.get_num_threads is vp.get_num_threads
 """
 THE_FIRST_ONE_PUTS_ALL_IN_PLACE = """
-vp.linreg_step
+vp.linreg_fit
 assert {*vp.__all__, "linreg"} <= vars(vp).keys() and "__getattr__" not in vars(vp)
+"""
+STEPS_NEED_NO_FITS = """
+vp.linreg_step
+assert "linreg_gradient" in vars(vp) and "vecprod_gpu.linreg._whole" not in sys.modules
+assert "CoMoments" in dir(vp) and "CoMoments" in dir(vp.linreg)
+assert vp.linreg.CoMoments is vp.CoMoments
+for package in (vp, vp.linreg):
+    assert {*package.__all__} <= vars(package).keys() and "__getattr__" not in vars(package)
 """
 IMPORTED_ELSEWHERE = """
 import vecprod_gpu.linreg.fit
@@ -170,6 +178,7 @@ with ThreadPoolExecutor(8) as pool:
         A_STAR_IMPORTS_ALL,
         MODULES_ARE_ATTRIBUTES,
         THE_FIRST_ONE_PUTS_ALL_IN_PLACE,
+        STEPS_NEED_NO_FITS,
         IMPORTED_ELSEWHERE,
         PATCHES_COME_AND_GO,
         WHAT_SOMEBODY_PUT_THERE_STAYS,

@@ -69,4 +69,5 @@ __all__ = [
     "vertex_normals",
 ]
 
-_later.import_later(globals(), "linreg")  # which is most of the package, and takes most of its time
+# Most of the package, and of the time that its import takes; gradients and steps need little of it.
+_later.import_later(globals(), "linreg._whole", {"linreg.steps": ("linreg_gradient", "linreg_step")})

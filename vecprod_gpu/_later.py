@@ -17,32 +17,44 @@ def imported(name: str) -> Any:
         return import_module(name)
 
 
-def import_later(package: dict[str, Any], module: str) -> None:
-    """Have a package import a module of its own once that, or a name that comes from it, is asked for.
+def import_later(
+    package: dict[str, Any], rest: str, sooner: dict[str, tuple[str, ...]] | None = None
+) -> None:
+    """Have a package import modules of its own once they, or names that come from them, are asked for.
 
-    It is asked by ``__getattr__`` (PEP 562). All names are put in place at once, and that function goes: as
-    long as a module has one, Python looks up none of its names in the fastest way.
+    It is asked by ``__getattr__`` (PEP 562). The names of a module are put in place together, and that
+    function goes with the last ones: as long as a package has one, Python looks up none of its names in the
+    fastest way.
 
     Parameters
     ----------
     package : dict
-        Its globals. What ``__all__`` lists and they lack is what comes from the module.
-    module : str
-        Its name within the package.
+        Its globals.
+    rest : str
+        The module, by its name within the package, of what ``__all__`` lists and they lack.
+    sooner : dict of str to tuple of str, optional
+        Of modules that `rest` needs, the names that come from them: for these it is not imported.
     """
-    missing = [name for name in package["__all__"] if name not in package]
+    homes = dict(sooner or {})
+    elsewhere = {*package, *(name for names in homes.values() for name in names)}
+    homes[rest] = tuple(name for name in package["__all__"] if name not in elsewhere)
+    missing = {name for names in homes.values() for name in names} | {home.split(".")[0] for home in homes}
 
     def __getattr__(name: str) -> Any:
-        if name != module and name not in missing:
+        if name not in missing:
             raise AttributeError(f"module {package['__name__']!r} has no attribute {name!r}")
-        home = imported(f"{package['__name__']}.{module}")
-        for each in missing:
-            package.setdefault(each, getattr(home, each))  # what somebody has put there meanwhile, stays
-        package.pop("__getattr__", None)
-        package.pop("__dir__", None)
+        for module, names in homes.items():
+            home = imported(f"{package['__name__']}.{module}")
+            for each in names:
+                package.setdefault(each, getattr(home, each))  # what somebody has put there meanwhile, stays
+            if name in package:
+                break
+        if missing <= package.keys():
+            package.pop("__getattr__", None)
+            package.pop("__dir__", None)
         return package[name]
 
     def __dir__() -> list[str]:
-        return sorted({*package, *missing, module})
+        return sorted({*package, *missing})
 
     package.update(__getattr__=__getattr__, __dir__=__dir__)

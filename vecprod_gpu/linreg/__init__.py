@@ -1,13 +1,21 @@
 """Linear regression: one gradient or step at a time, whole fits, and which columns to fit."""
 
-from ._search.result import SearchResult
-from .fit import linreg_fit
-from .moments import CoMoments
-from .result import FitResult
-from .search import linreg_search
-from .selection import FeatureSelection, select_features
+from typing import TYPE_CHECKING
+
+from .. import _later
 from .steps import linreg_gradient, linreg_step
-from .tsqr import TSQR
+
+if TYPE_CHECKING:
+    from ._whole import (
+        TSQR,
+        CoMoments,
+        FeatureSelection,
+        FitResult,
+        SearchResult,
+        linreg_fit,
+        linreg_search,
+        select_features,
+    )
 
 __all__ = [
     "TSQR",
@@ -21,3 +29,5 @@ __all__ = [
     "linreg_step",
     "select_features",
 ]
+
+_later.import_later(globals(), "_whole")
