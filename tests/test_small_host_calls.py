@@ -1,5 +1,7 @@
 """Small products of NumPy arrays, which a compiled ufunc answers at once; with `out`, which it writes."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -205,3 +207,83 @@ def test_memory_of_another_byte_order_is_written(case, rng):
     a, b = (draw(rng, shape, "d") for shape in shapes)
     out = np.empty(result, ">f8")
     np.testing.assert_array_equal(ours(a, b, out=out), numpys(a, b))
+
+
+MEASURES = {
+    "vector_angle": (vp.vector_angle, 2, "fd"),
+    "parallelogram_area": (vp.parallelogram_area, 2, "fd"),
+    "triangle_area": (vp.triangle_area, 3, "fd"),
+    "triple_product": (vp.triple_product, 3, "fdi"),
+    "vecdot": (lambda a, b: vp.linalg.vecdot(a, b), 2, "fdiD"),
+}
+
+
+@pytest.fixture(params=[(name, dtype) for name, (*_, dtypes) in MEASURES.items() for dtype in dtypes])
+def measure(request, rng):
+    """A function of vectors, so many of a dtype, and what it gives the long way."""
+    name, dtype = request.param
+    function, count, _ = MEASURES[name]
+
+    def the_long_way(*arguments, **keywords):
+        with vp.use_backend("cpu"):
+            return function(*arguments, **keywords)
+
+    vectors = [draw(rng, (7, 3), dtype) for _ in range(count)]
+    the_long_way(*vectors)  # builds the ufunc
+    return function, vectors, the_long_way
+
+
+class TestMeasures:
+    """Angles, areas, volumes and dot products."""
+
+    @pytest.mark.parametrize(
+        "view", [lambda v: v, lambda v: v[2], lambda v: v[::-2], lambda v: np.asfortranarray(v)]
+    )
+    def test_are_given_at_once(self, measure, view, request):
+        function, vectors, the_long_way = measure
+        vectors = [view(vector) for vector in vectors]
+        expected = the_long_way(*vectors)
+        request.getfixturevalue("no_long_way")
+        result = function(*vectors)
+        assert (type(result), result.dtype) == (type(expected), expected.dtype)
+        np.testing.assert_array_equal(result, expected)
+
+    @pytest.mark.parametrize(
+        "view",
+        [
+            lambda first, *others: (first[0], *others),
+            lambda first, *others: (first.astype("d"), *others),
+            lambda first, *others: (first.tolist(), *others),
+            lambda *vectors: [vector[:0] for vector in vectors],
+            lambda *vectors: [vector[:, np.newaxis] for vector in vectors],
+        ],
+    )
+    def test_of_other_vectors_are_the_long_ways(self, measure, view):
+        function, vectors, the_long_way = measure
+        vectors = view(*vectors)
+        np.testing.assert_array_equal(function(*vectors), the_long_way(*vectors))
+
+    def test_are_written_at_once(self, measure, no_long_way):
+        function, vectors, _ = measure
+        if function is MEASURES["vecdot"][0]:
+            return  # it has no out
+        expected = function(*vectors)
+        for out in (np.full(7, 77, expected.dtype), np.full(14, 77, expected.dtype)[::2]):
+            assert function(*vectors, out=out) is out
+            np.testing.assert_array_equal(out, expected)
+        column = vectors[0][:, 1]
+        if column.dtype == expected.dtype:
+            function(*vectors, out=column)
+            np.testing.assert_array_equal(column, expected)
+
+    @pytest.mark.parametrize("bad", [np.ones((7, 2)), np.ones((6, 3)), np.ones(()), np.ones((7, 3), bool)])
+    def test_of_what_they_cannot_take_are_refused_as_ever(self, measure, bad):
+        function, vectors, the_long_way = measure
+        for arguments in ((*vectors[:-1], bad), (bad,) * len(vectors)):
+            try:
+                expected = the_long_way(*arguments)
+            except (ValueError, TypeError) as error:
+                with pytest.raises(type(error), match=re.escape(str(error))):
+                    function(*arguments)
+            else:
+                np.testing.assert_array_equal(function(*arguments), expected)

@@ -19,12 +19,18 @@ from .backends._small import (
     ALONE_OUTER_BYTES,
     SMALL_CROSS_BYTES,
     SMALL_ELEMENTS,
+    SMALL_MEASURES,
+    SMALL_VECDOT_BYTES,
     shared_cross_rows,
     small_cross,
     small_cross_rows,
+    small_measures,
     small_outer,
     small_outer_rows,
+    small_vecdot,
 )
+
+_LAST = -1  # compared by identity: an axis may be of any type
 
 current_mode = _dispatch.mode.get
 
@@ -89,6 +95,41 @@ def outer(a: Array, b: Array, out: Array | None) -> Array | None:
         return ufunc(a, b) if out is None else ufunc(a, b, out)
     except ValueError:  # the shapes do not fit: the long way says which
         return None
+
+
+def vecdot(a: Array, b: Array, axis: int) -> Any:
+    """Dot products of as many vectors of one length."""
+    dtype = _dtype_of((a, b), axis)
+    if dtype is None or (ufunc := small_vecdot.get(dtype)) is None or a.nbytes > SMALL_VECDOT_BYTES:
+        return None
+    return ufunc(a, b) if a.ndim == 2 else ufunc(a[np.newaxis], b[np.newaxis])[0]
+
+
+def measure(quantity: str, vectors: tuple[Array, ...], axis: int, out: Array | None) -> Any:
+    """A number of each of as many three-vectors."""
+    first = vectors[0]
+    dtype = _dtype_of(vectors, axis)
+    if dtype is None or (ufunc := small_measures.get((quantity, dtype))) is None:
+        return None
+    if first.shape[-1] != 3 or first.size > 3 * SMALL_MEASURES:
+        return None
+    if first.ndim == 2 and out is None:
+        return ufunc(*vectors)
+    if first.ndim == 2:
+        return ufunc(*vectors, out) if _fits(out, dtype, first.shape[:-1]) else None
+    return ufunc(*(vector[np.newaxis] for vector in vectors))[0] if out is None else None
+
+
+def _dtype_of(vectors: tuple[Array, ...], axis: int) -> np.dtype[Any] | None:
+    """Of some plain arrays of one shape, ``(n,)`` or ``(m, n)``, whose vectors lie along the last axis."""
+    first = vectors[0]
+    if type(first) is not ndarray or axis is not _LAST or first.size == 0 or current_mode() is not None:
+        return None
+    dtype, shape = first.dtype, first.shape
+    for other in vectors[1:]:
+        if type(other) is not ndarray or other.dtype is not dtype or other.shape != shape:
+            return None
+    return dtype if 1 <= len(shape) <= 2 else None
 
 
 def _large_cross(a: Array, b: Array, out: Array | None) -> Array | None:

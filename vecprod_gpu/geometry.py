@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from . import _checks, _dispatch
+from . import _checks, _dispatch, _short_products
 from ._arrays import Array, as_arrays, common_kind, moved, native_order, summing_dtype
 from ._costs import Work
 from ._destination import Destination
@@ -384,6 +384,9 @@ class _Mesh:
 
 def _measure(quantity: str, vectors: dict[str, Array], axis: int, out: Array | None) -> Array:
     """One number for each pair or triple of vectors, on the backend chosen for them."""
+    short = _short_products.measure(quantity, tuple(vectors.values()), axis, out)
+    if short is not None:
+        return short
     kind = common_kind(**vectors, out=out)
     arrays = as_arrays(kind, *vectors.values())
     axes = [_axis_of_components(name, array, axis) for name, array in zip(vectors, arrays, strict=True)]

@@ -7,7 +7,7 @@ vector axis never broadcasts, and numbers are numeric.
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from . import _checks, _dispatch, products
+from . import _checks, _dispatch, _short_products, products
 from ._arrays import Array, Kind, as_arrays, common_kind, moved
 from ._costs import Work
 from ._destination import Destination
@@ -141,6 +141,9 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     >>> vp.linalg.vecdot(np.eye(3), [1.0, 2.0, 3.0])
     array([1., 2., 3.])
     """
+    short = _short_products.vecdot(x1, x2, axis)
+    if short is not None:
+        return short
     x1, x2, kind = _vectors(x1, x2)
     axis = _axis_from_the_end(axis, x1, x2)
     length, other = (tuple(x.shape)[axis] for x in (x1, x2))

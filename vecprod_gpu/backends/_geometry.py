@@ -19,6 +19,7 @@ from numba.extending import overload, register_jitable
 
 from ._packing import contiguous_view, packed
 from ._slices import blocks_of, in_lines, over_longest_axis
+from ._small import SMALL_MEASURES, small_measures
 from ._triples import (
     TINY,
     are_moderate,
@@ -40,9 +41,6 @@ from ._ufuncs import Ufunc, build
 Array = np.ndarray[Any, Any]
 
 TILE = 256  # vectors: three tiles of float64 and their results take 20 KB of the first-level cache
-BLOCK = (
-    1 << 16
-)  # vectors, the least for one thread at a time; for fewer a second one costs more than it brings
 
 
 def measure(quantity: str, vectors: tuple[Array, ...], out: Array) -> None:
@@ -51,10 +49,10 @@ def measure(quantity: str, vectors: tuple[Array, ...], out: Array) -> None:
         return
     ufunc = _ufunc(quantity, out.dtype)
     operands = in_lines(vectors, out)
-    if out.size <= BLOCK:
+    if out.size <= SMALL_MEASURES:
         ufunc(*operands)
     else:
-        shape, blocks = operands[-1].shape, blocks_of(out.size, BLOCK)
+        shape, blocks = operands[-1].shape, blocks_of(out.size, SMALL_MEASURES)
         over_longest_axis(shape, blocks, lambda part: ufunc(*(operand[part] for operand in operands)))
 
 
@@ -63,7 +61,8 @@ def _ufunc(quantity: str, dtype: np.dtype[Any]) -> Ufunc:
     """``(m,d),(m,d)->(m)``, or with three operands: `quantity` of m vectors."""
     kernel = _KERNELS[quantity]
     operands = kernel.__code__.co_argcount - 1
-    return build(kernel, dtype, ",".join(["(m,d)"] * operands) + "->(m)", (2,) * operands + (1,))
+    layout = ",".join(["(m,d)"] * operands) + "->(m)"
+    return small_measures.setdefault((quantity, dtype), build(kernel, dtype, layout, (2,) * operands + (1,)))
 
 
 # --- Kernels ---------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ import numpy as np
 SMALL_ELEMENTS = 1 << 15  # of an outer product
 ALONE_OUTER_BYTES = 1 << 22  # of a batch of outer products
 SMALL_CROSS_BYTES = 1 << 21  # of cross products of rows
+SMALL_MEASURES = 1 << 16  # angles, areas or volumes
+SMALL_VECDOT_BYTES = 1 << 20  # of one factor
 ALONE_CROSS_BYTES = 1 << 19  # the same of a thread that waits awake
 
 small_outer: dict[np.dtype[Any], np.ufunc] = {}
@@ -19,3 +21,5 @@ small_outer_rows: dict[np.dtype[Any], np.ufunc] = {}
 small_cross: dict[np.dtype[Any], np.ufunc] = {}
 small_cross_rows: dict[np.dtype[Any], np.ufunc] = {}
 shared_cross_rows: dict[np.dtype[Any], Callable[..., Any]] = {}  # None where threads cannot share them
+small_measures: dict[tuple[str, np.dtype[Any]], np.ufunc] = {}
+small_vecdot: dict[np.dtype[Any], np.ufunc] = {}

@@ -14,6 +14,7 @@ from numba.extending import overload, register_jitable
 from ._numba import SUMS
 from ._packing import are_packed, packed
 from ._slices import blocks_of, in_lines, over_longest_axis
+from ._small import small_vecdot
 from ._triples import inlined
 from ._ufuncs import Ufunc, build
 
@@ -49,7 +50,7 @@ def _ufunc(dtype: np.dtype[Any]) -> Ufunc:
         else:
             _dot_by_tiles(a, b, out)
 
-    return build(vecdot, dtype, "(m,n),(m,n)->(m)", (2, 2, 1))
+    return small_vecdot.setdefault(dtype, build(vecdot, dtype, "(m,n),(m,n)->(m)", (2, 2, 1)))
 
 
 def _wide(x: Any) -> Any:
