@@ -122,9 +122,9 @@ def _sum(values: Array) -> Any:
 
 @compiled()
 def _stream_rows(out: Array, a: Array, b: Array) -> None:
-    stream_outer_rows(out, a, b)
+    stream_outer_rows(out, a, b, 0)
 
 
 @compiled()
 def _write_rows(out: Array, a: Array, b: Array) -> None:
-    write_outer_rows(out, a, b)
+    write_outer_rows(out, a, b, 0)

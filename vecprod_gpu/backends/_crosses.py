@@ -48,26 +48,20 @@ def _packed_cross(past_the_cache: bool) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             out, *factors = unpacked(context, builder, signature, arguments)
             scalar = context.get_data_type(signature.args[0].dtype)
-            size = context.get_abi_sizeof(scalar)
+            register = ir.VectorType(scalar, _processor.VECTOR_BYTES // bytes_of(scalar))
+            group_bytes = 3 * bytes_of(register)
+            groups = [Groups(builder, rows, register, 3) for rows in factors]
             vectors = cgutils.unpack_tuple(builder, out.shape)[0]
-
-            def vectors_from(first: Any, width: int) -> Any:
-                """Write groups of registers so wide while there are enough vectors; the first left over."""
-                register = ir.VectorType(scalar, width // size)
-                groups = [Groups(builder, rows, register, 3, first) for rows in factors]
-                begin = cgutils.pointer_add(builder, out.data, builder.mul(first, first.type(3 * size)))
-                count = builder.udiv(builder.sub(vectors, first), first.type(register.count))
-                with cgutils.for_range(builder, count) as loop:
-                    offset = builder.mul(loop.index, first.type(3 * width))
-                    target = cgutils.pointer_add(builder, begin, offset)
-                    for line in range(AHEAD, AHEAD + 3 * width, LINE_BYTES) if ask_ahead else ():
-                        prefetch(builder, cgutils.pointer_add(builder, target, line), to_write=True)
-                    x, y = (each.load(loop.index) for each in groups)
-                    for k, product in enumerate(_product(builder, x, y)):
-                        put(builder, product, target, k * width)
-                return builder.add(first, builder.mul(count, first.type(register.count)))
-
-            return vectors_from(vectors_from(vectors.type(0), _processor.VECTOR_BYTES), VECTOR_BYTES)
+            count = builder.udiv(vectors, vectors.type(register.count))
+            with cgutils.for_range(builder, count) as loop:
+                offset = builder.mul(loop.index, count.type(group_bytes))
+                target = cgutils.pointer_add(builder, out.data, offset)
+                for line in range(AHEAD, AHEAD + group_bytes, LINE_BYTES) if ask_ahead else ():
+                    prefetch(builder, cgutils.pointer_add(builder, target, line), to_write=True)
+                x, y = (each.load(loop.index) for each in groups)
+                for k, product in enumerate(_product(builder, x, y)):
+                    put(builder, product, target, k * bytes_of(register))
+            return builder.mul(count, count.type(register.count))
 
         return signature, generate
 
@@ -169,26 +163,27 @@ def _columns(builder: Any, rows: Any, register: ir.VectorType) -> list[tuple[Any
 
 @intrinsic  # type: ignore[untyped-decorator]
 def write_cross_of_rows(typing_context: Any, out: Any, a: Any, b: Any) -> Any:
-    """``out[i] = a[i] × b[i]`` of ``(n, 3)`` arrays, whose rows are dense but may lie anywhere."""
-    signature = types.void(out, a, b)
+    """``out[i] = a[i] × b[i]`` of ``(n, 3)`` arrays, whose rows are dense but may lie anywhere; n."""
+    signature = types.intp(out, a, b)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         out, *factors = unpacked(context, builder, signature, arguments)
         scalar = context.get_data_type(signature.args[0].dtype)
-        with cgutils.for_range(builder, cgutils.unpack_tuple(builder, out.shape)[0]) as loop:
+        rows = cgutils.unpack_tuple(builder, out.shape)[0]
+        with cgutils.for_range(builder, rows) as loop:
             target = address_of(builder, out, loop.index)
             prefetch(builder, cgutils.pointer_add(builder, target, AHEAD), to_write=True)
             product = _turned_product(builder, scalar, factors, loop.index)
             for lanes, offset in (([1, 2], 0), ([0], 2 * bytes_of(scalar))):
                 store(builder, shuffled(builder, product, lanes), target, offset)
-        return context.get_dummy_value()
+        return rows
 
     return signature, generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def stream_cross_of_rows(typing_context: Any, out: Any, a: Any, b: Any) -> Any:
-    """The same past the cache, but for the last ones; how many. Out has no gaps and starts on 16 bytes.
+    """The same past the cache, but for the last rows; how many. Out has no gaps and starts on 16 bytes.
 
     None of elements so short that four do not fill 16 bytes.
     """

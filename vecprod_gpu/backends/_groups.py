@@ -13,21 +13,20 @@ from ._llvm import bytes_of, load, shuffled
 
 
 class Groups:
-    """The groups of ``(n, length)`` rows without gaps, from the row `first` on.
+    """The groups of ``(n, length)`` rows without gaps.
 
     A single row stands for n: copies of it are a group, which is read over and over.
     """
 
-    def __init__(self, builder: Any, rows: Any, register: ir.VectorType, length: int, first: Any) -> None:
+    def __init__(self, builder: Any, rows: Any, register: ir.VectorType, length: int) -> None:
         self._builder, self._register, self._length = builder, register, length
         copies = cgutils.alloca_once(builder, register, length)
-        is_single = builder.icmp_signed("==", cgutils.unpack_tuple(builder, rows.shape)[0], first.type(1))
+        count = cgutils.unpack_tuple(builder, rows.shape)[0]
+        is_single = builder.icmp_signed("==", count, count.type(1))
         with builder.if_then(is_single):
             self._copy(rows.data, copies)
-        row_bytes = first.type(length * bytes_of(register.element))
-        begin = cgutils.pointer_add(builder, rows.data, builder.mul(first, row_bytes))
-        self._begin = builder.select(is_single, builder.bitcast(copies, begin.type), begin)
-        self._step = builder.select(is_single, first.type(0), first.type(length * bytes_of(register)))
+        self._begin = builder.select(is_single, builder.bitcast(copies, rows.data.type), rows.data)
+        self._step = builder.select(is_single, count.type(0), count.type(length * bytes_of(register)))
 
     def _copy(self, source: Any, copies: Any) -> None:
         builder, lanes = self._builder, self._register.count

@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from . import _processor
 from ._groups import Groups, gathered
-from ._llvm import address_of, load, multiplied, prefetch, splat, store, unpacked
+from ._llvm import address_of, bytes_of, load, multiplied, prefetch, splat, store, unpacked
 from ._streaming import AHEAD, LINE_BYTES, VECTOR_BYTES, past_cache
 
 WIDEST = 32  # bytes of a piece; wider ones lie in two lines of the cache, wherever rows are not aligned
@@ -27,13 +27,13 @@ SMALL = (2, 3, 4)  # sides of small squares
 
 
 class _Rows:
-    """The rows of ``out[k] = a[k] ⊗ b[k]``, whose columns lie side by side in b and out."""
+    """The rows of ``out[k] = a[k] ⊗ b[k]`` from a pair on; columns lie side by side in b and out."""
 
     def __init__(
         self, context: Any, builder: Any, signature: Any, arguments: Any, past_the_cache: bool
     ) -> None:
         self._builder, self._past_the_cache = builder, past_the_cache
-        self._out, self._a, self._b = unpacked(context, builder, signature, arguments)
+        self._out, self._a, self._b, self._first = unpacked(context, builder, signature, arguments)
         self._scalar = context.get_data_type(signature.args[0].dtype)
         self._size = context.get_abi_sizeof(self._scalar)
         self._batch, self._rows, columns = cgutils.unpack_tuple(builder, self._out.shape)
@@ -60,7 +60,7 @@ class _Rows:
     def _few_pieces(self, width: int, offsets: list[Any]) -> None:
         """Rows of one or two pieces, which stay in registers for all rows of a product."""
         builder, piece = self._builder, self._piece(width)
-        with cgutils.for_range(builder, self._batch) as pair:
+        with cgutils.for_range(builder, self._batch, start=self._first) as pair:
             source = address_of(builder, self._b, pair.index)
             values = [load(builder, piece, source, offset) for offset in offsets]
             with cgutils.for_range(builder, self._rows) as row:
@@ -73,7 +73,7 @@ class _Rows:
     def _many_pieces(self, width: int) -> None:
         builder, piece, length = self._builder, self._piece(width), self._bytes
         with (
-            cgutils.for_range(builder, self._batch) as pair,
+            cgutils.for_range(builder, self._batch, start=self._first) as pair,
             cgutils.for_range(builder, self._rows) as row,
         ):
             source = address_of(builder, self._b, pair.index)
@@ -116,18 +116,18 @@ class _Rows:
 
 def _outer_rows(past_the_cache: bool) -> Any:
     @intrinsic  # type: ignore[untyped-decorator]
-    def write(typing_context: Any, out: Any, a: Any, b: Any) -> Any:
+    def write(typing_context: Any, out: Any, a: Any, b: Any, first: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             _Rows(context, builder, signature, arguments, past_the_cache).write()
             return context.get_dummy_value()
 
-        return types.void(out, a, b), generate
+        return types.void(out, a, b, types.intp), generate
 
     return write
 
 
 write_outer_rows = _outer_rows(past_the_cache=False)
-"""``out[k] = a[k] ⊗ b[k]``; the columns of out and of b lie side by side."""
+"""``out[k] = a[k] ⊗ b[k]`` from a pair on; the columns of out and of b lie side by side."""
 
 stream_outer_rows = _outer_rows(past_the_cache=True)
 """The same past the cache: the rows of out start on 16 bytes, and span a multiple of them."""
@@ -143,37 +143,29 @@ def _small_squares(past_the_cache: bool) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             out, *factors = unpacked(context, builder, signature, arguments)
             scalar = context.get_data_type(signature.args[0].dtype)
-            size = context.get_abi_sizeof(scalar)
+            register = ir.VectorType(scalar, _processor.VECTOR_BYTES // bytes_of(scalar))
             batch, *sides = cgutils.unpack_tuple(builder, out.shape)
+            count = builder.udiv(batch, batch.type(register.count))
 
-            def squares_from(first: Any, side: int, width: int) -> Any:
-                """Write groups of registers so wide while there are enough pairs; the first left over."""
-                register = ir.VectorType(scalar, width // size)
-                groups = [Groups(builder, rows, register, side, first) for rows in factors]
-                begin = cgutils.pointer_add(builder, out.data, builder.mul(first, first.type(side**2 * size)))
-                count = builder.udiv(builder.sub(batch, first), first.type(register.count))
+            def write_squares(side: int) -> None:
+                groups = [Groups(builder, rows, register, side) for rows in factors]
                 with cgutils.for_range(builder, count) as loop:
-                    offset = builder.mul(loop.index, first.type(side**2 * width))
-                    target = cgutils.pointer_add(builder, begin, offset)
+                    offset = builder.mul(loop.index, count.type(side**2 * bytes_of(register)))
+                    target = cgutils.pointer_add(builder, out.data, offset)
                     x, y = (each.load(loop.index) for each in groups)
                     for k in range(side**2):
                         elements = range(k * register.count, (k + 1) * register.count)
                         scales = gathered(builder, x, [element // side for element in elements])
                         columns = [element // side**2 * side + element % side for element in elements]
-                        put(
-                            builder,
-                            multiplied(builder, scales, gathered(builder, y, columns)),
-                            target,
-                            k * width,
-                        )
-                return builder.add(first, builder.mul(count, first.type(register.count)))
+                        product = multiplied(builder, scales, gathered(builder, y, columns))
+                        put(builder, product, target, k * bytes_of(register))
 
             done = cgutils.alloca_once_value(builder, batch.type(0))
             for side in SMALL:
                 is_side = [builder.icmp_signed("==", each, each.type(side)) for each in sides]
                 with builder.if_then(builder.and_(*is_side)):
-                    left = squares_from(batch.type(0), side, _processor.VECTOR_BYTES)
-                    builder.store(squares_from(left, side, VECTOR_BYTES), done)
+                    write_squares(side)
+                    builder.store(builder.mul(count, count.type(register.count)), done)
             return builder.load(done)
 
         return signature, generate

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba.extending import register_jitable
 
+from ._crosses import write_packed_cross
 from ._float_status import clear_flags, raised_flags, report
 from ._numba import compiled
 from ._packing import frozen
@@ -15,7 +16,7 @@ from ._slices import packed_rows
 from ._small import shared_cross_rows
 from ._teams import helpers_for, job_of, seats, share
 from ._threads import may_wait_awake, thread_count
-from ._ufuncs import cross_packed_rows
+from ._ufuncs import cross_rows_from
 
 Array = np.ndarray[Any, Any]
 
@@ -69,7 +70,8 @@ def _cross(a: Any, b: Any, out: Any, block: int, helpers: int, seats: int) -> in
 def _cross_of(arrays: Any, start: int, stop: int) -> int:
     a, b, out = arrays
     clear_flags()
-    cross_packed_rows(_part(a, start, stop), _part(b, start, stop), out[start:stop])
+    a, b, out = _part(a, start, stop), _part(b, start, stop), out[start:stop]
+    cross_rows_from(write_packed_cross(out, a, b), a, b, out)
     return raised_flags()
 
 

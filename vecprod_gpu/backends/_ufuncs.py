@@ -59,26 +59,28 @@ def cross_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
 
     def cross(a: Any, b: Any, out: Any) -> None:
         one_a, one_b = _one_if_broadcast(a), _one_if_broadcast(b)
+        done = 0
         if _is_packed(one_a) and _is_packed(one_b) and _is_packed(out):
-            cross_packed_rows(one_a, one_b, out)
-        elif _has_dense_columns(one_a) and _has_dense_columns(one_b) and _is_packed(out):
-            _cross_rows(one_a, one_b, out, write_packed_cross_of_columns(out, one_a, one_b))
-        elif _has_dense_columns(one_a) and _has_dense_columns(one_b) and _has_dense_columns(out):
-            _cross_rows(one_a, one_b, out, write_cross_of_columns(out, one_a, one_b))
+            done = write_packed_cross(out, one_a, one_b)
+        elif _has_dense_columns(one_a) and _has_dense_columns(one_b):
+            if _is_packed(out):
+                done = write_packed_cross_of_columns(out, one_a, one_b)
+            elif _has_dense_columns(out):
+                done = write_cross_of_columns(out, one_a, one_b)
         elif _has_dense_rows(a) and _has_dense_rows(b) and _has_dense_rows(out):
-            write_cross_of_rows(out, a, b)
-        else:
-            _cross_rows(a, b, out, 0)
+            done = write_cross_of_rows(out, a, b)
+        cross_rows_from(done, one_a, one_b, out)
 
     def cross_past_cache(a: Any, b: Any, out: Any) -> None:
         one_a, one_b = _one_if_broadcast(a), _one_if_broadcast(b)
         if _is_packed(one_a) and _is_packed(one_b):
-            _cross_rows(one_a, one_b, out, stream_packed_cross(out, one_a, one_b))
+            done = stream_packed_cross(out, one_a, one_b)
         else:
-            _cross_rows(a, b, out, stream_cross_of_rows(out, a, b))
+            done = stream_cross_of_rows(out, a, b)
+        cross_rows_from(done, one_a, one_b, out)
 
     def cross_of_complex(a: Any, b: Any, out: Any) -> None:  # which no vector of the machine holds
-        _cross_rows(a, b, out, 0)
+        cross_rows_from(0, a, b, out)
 
     if past_cache:
         return build(cross_past_cache, dtype, ROWS, (2, 2, 2), "cross")
@@ -113,7 +115,7 @@ def outer_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
         if _is_packed(one_a) and _is_packed(one_b) and _has_packed_squares(out):
             done = write_small_squares(out, one_a, one_b)
         if _has_dense_rows(b) and out.strides[2] == out.itemsize:
-            write_outer_rows(out[done:], a[done:], b[done:])
+            write_outer_rows(out, a, b, done)
         else:
             for k in range(a.shape[0]):
                 for i in range(a.shape[1]):
@@ -126,9 +128,9 @@ def outer_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
         if _is_packed(one_a) and _is_packed(one_b) and _has_packed_squares(out):
             done = stream_small_squares(out, one_a, one_b)
         if b.shape[1] * b.itemsize % VECTOR_BYTES == 0:
-            stream_outer_rows(out[done:], a[done:], b[done:])
+            stream_outer_rows(out, a, b, done)
         else:
-            write_outer_rows(out[done:], a[done:], b[done:])
+            write_outer_rows(out, a, b, done)
 
     if past_cache:
         return build(outer_past_cache, dtype, PAIRS, (2, 2, 3), "outer")
@@ -136,13 +138,7 @@ def outer_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
 
 
 @register_jitable  # type: ignore[untyped-decorator]
-def cross_packed_rows(a: Any, b: Any, out: Any) -> None:
-    """Cross products of the rows of ``(n, 3)`` arrays of real numbers without gaps; one row stands for n."""
-    _cross_rows(a, b, out, write_packed_cross(out, a, b))
-
-
-@register_jitable  # type: ignore[untyped-decorator]
-def _cross_rows(a: Any, b: Any, out: Any, first: int) -> None:
+def cross_rows_from(first: int, a: Any, b: Any, out: Any) -> None:
     """Cross products of the rows from `first` on; one row of a or b stands for all."""
     step_a, step_b = int(a.shape[0] > 1), int(b.shape[0] > 1)
     for i in range(first, out.shape[0]):
