@@ -252,7 +252,7 @@ class TestMeasures:
         "view",
         [
             lambda first, *others: (first[0], *others),
-            lambda first, *others: (first.astype("d"), *others),
+            lambda first, *others: (first.real.astype("d"), *others),
             lambda first, *others: (first.tolist(), *others),
             lambda *vectors: [vector[:0] for vector in vectors],
             lambda *vectors: [vector[:, np.newaxis] for vector in vectors],
