@@ -30,7 +30,7 @@ def way(request, monkeypatch):
     monkeypatch.setattr("vecprod_gpu._short_products.SMALL_CROSS_BYTES", 0)
     monkeypatch.setattr(cpu, "SMALL_CROSS_BYTES", 1 << 18)
     monkeypatch.setattr(cpu, "ALONE_OUTER_BYTES", 1 << 18)
-    monkeypatch.setattr("vecprod_gpu._short_products.ALONE_OUTER_BYTES", 1 << 18)
+    monkeypatch.setattr("vecprod_gpu._short_products.SMALL_OUTER_BYTES", 1 << 18)
     monkeypatch.setattr(team_products, "LARGEST_BYTES", 0)
     return request.param
 

@@ -119,6 +119,7 @@ assert all(globals()[name] is getattr(vp, name) for name in vp.__all__)
 MODULES_ARE_ATTRIBUTES = """
 assert "vecprod_gpu.linreg" not in sys.modules
 assert vp.linreg is sys.modules["vecprod_gpu.linreg"]
+assert vp.linreg.tsqr.TSQR is vp.TSQR and vp.linreg.fit.linreg_fit is vp.linreg_fit
 from vecprod_gpu import linreg, linreg_step
 assert linreg is vp.linreg and linreg_step is linreg.steps.linreg_step
 assert vp.threads.get_num_threads is vp.get_num_threads

@@ -11,6 +11,7 @@ import pytest
 import vecprod_gpu as vp
 from tests.workers import ROOT
 from vecprod_gpu import _precompile, _precompile_command, cli
+from vecprod_gpu.backends import _processor, cpu
 
 
 def run_in(cache, *arguments):
@@ -196,3 +197,27 @@ def test_every_operation_takes_each_of_its_dtypes_on_the_cpu_alone(monkeypatch):
         if task.operation in ("outer", "cross", "vecdot", "geometry"):
             task.run()
     assert vp.fallback_counts() == before
+
+
+@pytest.mark.parametrize("mebibytes", [4, 24])
+def test_loops_past_the_cache_are_compiled_whatever_its_size(mebibytes, monkeypatch):
+    built = set()
+
+    def spy(name):
+        build = getattr(cpu, name)
+
+        def building(dtype, past_cache=False):
+            built.add((name, past_cache))
+            return build(dtype, past_cache)
+
+        monkeypatch.setattr(cpu, name, building)
+
+    for module in (cpu, _processor):
+        monkeypatch.setattr(module, "LAST_CACHE_BYTES", mebibytes << 20)
+    names = ("cross_rows_ufunc", "outer_rows_ufunc")
+    for name in names:
+        spy(name)
+    with vp.use_backend("cpu"):
+        _precompile._cross(np.dtype(np.float32))
+        _precompile._outer(np.dtype(np.float32))
+    assert {(name, True) for name in names} <= built

@@ -233,6 +233,42 @@ def measure(request, rng):
     return function, vectors, the_long_way
 
 
+@pytest.mark.parametrize("shapes", [((5, 0), (1, 3)), ((5, 3), (5, 0)), ((0, 0), (0, 3)), ((5, 0), (5, 0))])
+def test_an_empty_part_of_an_array_is_written(shapes):
+    a, b = map(np.ones, shapes)
+    out = np.ones((5, 4, 4))[: len(a), : a.shape[1], : b.shape[1]]
+    for mode in ("cpu", "reference"):
+        with vp.use_backend(mode):
+            assert vp.batched_outer(a, b, out=out) is out
+    assert vp.batched_outer(a, b, out=out) is out
+
+
+@pytest.mark.parametrize("function", [vp.cross, vp.batched_outer])
+@pytest.mark.parametrize("shape", [(2000, 1, 3), (1000, 2, 3), (2, 3, 100, 3), (1, 1, 3), (40, 1, 10, 3)])
+def test_batches_within_batches(function, shape, rng):
+    a, b = draw(rng, shape, "d"), draw(rng, shape, "d")
+    expected = np.cross(a, b) if function is vp.cross else a[..., :, np.newaxis] * b[..., np.newaxis, :]
+    np.testing.assert_array_equal(function(a, b), expected)
+    out = np.full_like(expected, 77)
+    assert function(a, b, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_what_may_pay_on_a_gpu_is_weighed(rng, monkeypatch):
+    """However the call before went."""
+    a = draw(rng, (1 << 16, 3), "d")
+    with vp.use_backend("cpu"):
+        vp.vector_angle(a[:8], a[:8])
+        vp.linalg.vecdot(a[:8], a[:8])
+    weighed = []
+    choose = _dispatch.choose
+    monkeypatch.setattr(_dispatch, "choose", lambda name, *rest: weighed.append(name) or choose(name, *rest))
+    vp.vector_angle(a, a)
+    vp.linalg.vecdot(a, a)
+    vp.batched_outer(a, a)
+    assert weighed == ["measure", "vecdot", "batched_outer"]
+
+
 class TestMeasures:
     """Angles, areas, volumes and dot products."""
 

@@ -18,7 +18,10 @@ def imported(name: str) -> Any:
 
 
 def import_later(
-    package: dict[str, Any], rest: str, sooner: dict[str, tuple[str, ...]] | None = None
+    package: dict[str, Any],
+    rest: str,
+    sooner: dict[str, tuple[str, ...]] | None = None,
+    modules: tuple[str, ...] = (),
 ) -> None:
     """Have a package import modules of its own once they, or names that come from them, are asked for.
 
@@ -34,11 +37,14 @@ def import_later(
         The module, by its name within the package, of what ``__all__`` lists and they lack.
     sooner : dict of str to tuple of str, optional
         Of modules that `rest` needs, the names that come from them: for these it is not imported.
+    modules : tuple of str, optional
+        Further modules that `rest` needs, which are asked for as attributes too.
     """
     homes = dict(sooner or {})
     elsewhere = {*package, *(name for names in homes.values() for name in names)}
     homes[rest] = tuple(name for name in package["__all__"] if name not in elsewhere)
     missing = {name for names in homes.values() for name in names} | {home.split(".")[0] for home in homes}
+    missing.update(modules)
 
     def __getattr__(name: str) -> Any:
         if name not in missing:

@@ -30,9 +30,6 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 NUMBERS = (*FLOATS, np.dtype(np.int64))
 """What tables hold, and what comes out of them."""
 
-STREAMED_VECTORS = 1 << 20
-"""Results of so many 3-vectors of any of the dtypes are written past the cache."""
-
 SHARED_VECTORS = 1 << 17
 """Results of so many 3-vectors of any of the dtypes are shared with threads that wait awake."""
 
@@ -158,14 +155,21 @@ def _chosen(what: str, names: Iterable[str], known: Iterable[str]) -> list[str]:
 # --- The calls -------------------------------------------------------------------------------------
 
 
+def _past_cache(numbers: int, dtype: DType) -> int:
+    """Products that read and write so many numbers each, of which so many are written past the cache."""
+    from vecprod_gpu.backends._processor import LAST_CACHE_BYTES  # and llvmlite: not for `vecprod --version`
+
+    return LAST_CACHE_BYTES // (numbers * dtype.itemsize) + 1
+
+
 def _outer(dtype: DType) -> None:
-    rows = _numbers((STREAMED_VECTORS // 4, 4), dtype)
+    rows = _numbers((_past_cache(4 + 4 + 16, dtype), 4), dtype)
     vp.outer(rows[0], rows[1])
     vp.batched_outer(rows, rows)
 
 
 def _cross(dtype: DType) -> None:
-    vectors = _numbers((STREAMED_VECTORS, 3), dtype)
+    vectors = _numbers((max(SHARED_VECTORS, _past_cache(3 + 3 + 3, dtype)), 3), dtype)
     vp.cross(vectors[:4], vectors[0])
     vp.cross(vectors[:4], vectors[4:8])
     vp.cross(vectors[:SHARED_VECTORS], vectors[:SHARED_VECTORS])

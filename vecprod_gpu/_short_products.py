@@ -16,11 +16,12 @@ from ._layout import size
 from .backends._host_arrays import moveaxis
 from .backends._small import (
     ALONE_CROSS_BYTES,
-    ALONE_OUTER_BYTES,
+    FEW_ROWS,
+    FEW_ROWS_BYTES,
     SMALL_CROSS_BYTES,
     SMALL_ELEMENTS,
-    SMALL_MEASURES,
-    SMALL_VECDOT_BYTES,
+    SMALL_OUTER_BYTES,
+    SMALL_VECTORS_BYTES,
     shared_cross_rows,
     small_cross,
     small_cross_rows,
@@ -51,6 +52,8 @@ def cross(a: Array, b: Array, out: Array | None) -> Array | None:
         return None
     if out is not None and not _fits(out, dtype, shape):
         return None
+    if len(shape) > 2 and _are_few_rows(a):
+        return None
     if (nbytes := a.nbytes) > ALONE_CROSS_BYTES:
         if nbytes > SMALL_CROSS_BYTES:
             return _large_cross(a, b, out)
@@ -79,15 +82,17 @@ def outer(a: Array, b: Array, out: Array | None) -> Array | None:
         return None
     shape, other = a.shape, b.shape
     batch, columns = shape[:-1], other[-1:]
-    is_whole = batch == other[:-1] and columns and shape  # nothing is broadcast
+    is_whole = bool(shape and other) and batch == other[:-1]  # nothing is broadcast
     ufunc = small_outer_rows.get(dtype) if is_whole and batch else None
     if ufunc is not None:
-        is_small = a.nbytes * columns[0] <= ALONE_OUTER_BYTES
+        is_small = a.nbytes * columns[0] <= SMALL_OUTER_BYTES
     else:
         ufunc, is_small = small_outer.get(dtype), a.size * b.size <= SMALL_ELEMENTS
     if ufunc is None or not (is_small or is_whole):
         return None
     if out is not None and not (is_whole and _fits(out, dtype, shape + columns)):
+        return None
+    if len(shape) > 2 and _are_few_rows(a):
         return None
     if not is_small:
         return _large_outer(a, b, out, shape + columns)
@@ -100,7 +105,7 @@ def outer(a: Array, b: Array, out: Array | None) -> Array | None:
 def vecdot(a: Array, b: Array, axis: int) -> Any:
     """Dot products of as many vectors of one length."""
     dtype = _dtype_of((a, b), axis)
-    if dtype is None or (ufunc := small_vecdot.get(dtype)) is None or a.nbytes > SMALL_VECDOT_BYTES:
+    if dtype is None or (ufunc := small_vecdot.get(dtype)) is None or 2 * a.nbytes > SMALL_VECTORS_BYTES:
         return None
     return ufunc(a, b) if a.ndim == 2 else ufunc(a[np.newaxis], b[np.newaxis])[0]
 
@@ -111,7 +116,7 @@ def measure(quantity: str, vectors: tuple[Array, ...], axis: int, out: Array | N
     dtype = _dtype_of(vectors, axis)
     if dtype is None or (ufunc := small_measures.get((quantity, dtype))) is None:
         return None
-    if first.shape[-1] != 3 or first.size > 3 * SMALL_MEASURES:
+    if first.shape[-1] != 3 or len(vectors) * first.nbytes > SMALL_VECTORS_BYTES:
         return None
     if first.ndim == 2 and out is None:
         return ufunc(*vectors)
@@ -130,6 +135,11 @@ def _dtype_of(vectors: tuple[Array, ...], axis: int) -> np.dtype[Any] | None:
         if type(other) is not ndarray or other.dtype is not dtype or other.shape != shape:
             return None
     return dtype if 1 <= len(shape) <= 2 else None
+
+
+def _are_few_rows(vectors: Array) -> bool:
+    """Whether the last of several batch axes is so short that the long way, which joins them, is sooner."""
+    return bool(vectors.shape[-2] < FEW_ROWS and vectors.nbytes > FEW_ROWS_BYTES)
 
 
 def _large_cross(a: Array, b: Array, out: Array | None) -> Array | None:

@@ -103,8 +103,8 @@ def read(X: Array) -> list[Runner]:
 
 
 def _in_rows(flat: Array) -> Array:
-    """An array in rows of STREAMED elements, or one of all that there are; less than a row is left out."""
-    width = min(STREAMED, flat.size)
+    """An array in rows of STREAMED elements, or one of all that fill 16 bytes; the rest is left out."""
+    width = min(STREAMED, flat.nbytes // 16 * (16 // flat.itemsize)) or STREAMED
     return flat[: flat.size - flat.size % width].reshape(-1, width)
 
 

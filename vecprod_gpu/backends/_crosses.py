@@ -1,4 +1,4 @@
-"""Loops that write cross products of rows, in the registers of the machine.
+"""Loops that write cross products of rows and of columns, in the registers of the machine.
 
 Three registers hold a *group* of packed vectors.  With ``next(x)`` for the following component of each, in
 turn, ``a × b = next(a * next(b) - next(a) * b)``: the very products of the formula, for three turns.

@@ -19,7 +19,7 @@ from numba.extending import overload, register_jitable
 
 from ._packing import contiguous_view, packed
 from ._slices import blocks_of, in_lines, over_longest_axis
-from ._small import SMALL_MEASURES, small_measures
+from ._small import ALONE_MEASURES, small_measures
 from ._triples import (
     TINY,
     are_moderate,
@@ -49,10 +49,10 @@ def measure(quantity: str, vectors: tuple[Array, ...], out: Array) -> None:
         return
     ufunc = _ufunc(quantity, out.dtype)
     operands = in_lines(vectors, out)
-    if out.size <= SMALL_MEASURES:
+    if out.size <= ALONE_MEASURES:
         ufunc(*operands)
     else:
-        shape, blocks = operands[-1].shape, blocks_of(out.size, SMALL_MEASURES)
+        shape, blocks = operands[-1].shape, blocks_of(out.size, ALONE_MEASURES)
         over_longest_axis(shape, blocks, lambda part: ufunc(*(operand[part] for operand in operands)))
 
 

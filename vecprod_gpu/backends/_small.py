@@ -1,4 +1,4 @@
-"""The short way for small host arrays: compiled ufuncs by dtype, filled in by `_ufuncs` as they are built.
+"""The short way for host arrays: compiled ufuncs by dtype, filled in by the modules that build them.
 
 A leaf module, so that looking for one imports nothing.
 """
@@ -8,13 +8,20 @@ from typing import Any
 
 import numpy as np
 
-# Up to here a thread that sleeps costs more than it brings.
+# Up to here a call needs no weighing against a GPU.
 SMALL_ELEMENTS = 1 << 15  # of an outer product
+SMALL_OUTER_BYTES = 1 << 20  # of a batch of outer products
+SMALL_VECTORS_BYTES = 1 << 20  # of what is measured: angles, areas, volumes and dot products
+
+# Up to here a thread that sleeps costs more than it brings.
 ALONE_OUTER_BYTES = 1 << 22  # of a batch of outer products
 SMALL_CROSS_BYTES = 1 << 21  # of cross products of rows
-SMALL_MEASURES = 1 << 16  # angles, areas or volumes
-SMALL_VECDOT_BYTES = 1 << 20  # of one factor
-ALONE_CROSS_BYTES = 1 << 19  # the same of a thread that waits awake
+ALONE_MEASURES = 1 << 16  # angles, areas or volumes
+
+ALONE_CROSS_BYTES = 1 << 19  # of cross products of rows: so does a thread that waits awake
+
+FEW_ROWS = 64  # of a batch within batches, for which NumPy would call a loop over and over
+FEW_ROWS_BYTES = 1 << 12  # in all, up to which that takes no longer than the long way
 
 small_outer: dict[np.dtype[Any], np.ufunc] = {}
 small_outer_rows: dict[np.dtype[Any], np.ufunc] = {}

@@ -1,4 +1,4 @@
-"""Loops that write results, with the stores chosen: LLVM and Numba leave no say in it.
+"""Stores past the cache, in which LLVM and Numba leave no say: for the loops of `_crosses` and `_outers`.
 
 A result larger than the caches is written in one of two ways.  *Past the cache*: an ordinary store first
 reads the line that it is about to overwrite, and half of the memory traffic of an outer product is that

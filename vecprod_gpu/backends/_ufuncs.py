@@ -117,7 +117,7 @@ def outer_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
         if _has_dense_rows(b) and out.strides[2] == out.itemsize:
             write_outer_rows(out, a, b, done)
         else:
-            for k in range(a.shape[0]):
+            for k in range(done, a.shape[0]):
                 for i in range(a.shape[1]):
                     for j in range(b.shape[1]):
                         out[k, i, j] = a[k, i] * b[k, j]

@@ -92,7 +92,7 @@ _DTYPES = {
     "linreg": _REAL_DTYPES,
 }
 
-SERIAL_BYTES = 1 << 18  # below this a second thread costs more than it brings
+SERIAL_BYTES = 1 << 18  # of one product, below which NumPy's own way through a pair is the soonest
 BROADCAST_BYTES = 1 << 16  # below this NumPy broadcasts at less cost than a faster loop brings
 _NO_LOSS = np.empty((0, 0))
 _OUTER_STORES, _CROSS_STORES = StoresBySize(), StoresBySize()
@@ -126,7 +126,7 @@ def cross(a: Array, b: Array, out: Array) -> None:
 
 
 def _cross_writer(a: Array, b: Array, out: Array) -> Callable[[Array, Array, Array], Any]:
-    """What writes parts of out."""
+    """The loop for parts of out: of vectors where rows are too short, past the cache where all are large."""
     if out.ndim > 2 and out.shape[-2] < LONG:
         return cross_ufunc(out.dtype)
     ufunc = cross_rows_ufunc(out.dtype)
@@ -144,6 +144,8 @@ def _over_vectors(task: Callable[[Array, Array, Array], Any], a: Array, b: Array
 
 def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None:
     """See the contract in `vecprod_gpu.backends`."""
+    if out.size == 0:
+        return
     if alpha != 1:
         a = a * alpha
     if beta != 0:

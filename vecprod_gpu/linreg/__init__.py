@@ -30,4 +30,4 @@ __all__ = [
     "select_features",
 ]
 
-_later.import_later(globals(), "_whole")
+_later.import_later(globals(), "_whole", modules=("fit", "moments", "result", "search", "selection", "tsqr"))
