@@ -30,6 +30,9 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 NUMBERS = (*FLOATS, np.dtype(np.int64))
 """What tables hold, and what comes out of them."""
 
+LARGE_BYTES = 1 << 26
+"""Of a product, which neither stays with one thread nor with those that wait awake."""
+
 SHARED_VECTORS = 1 << 17
 """Results of so many 3-vectors of any of the dtypes are shared with threads that wait awake."""
 
@@ -159,7 +162,7 @@ def _past_cache(numbers: int, dtype: DType) -> int:
     """Products that read and write so many numbers each, of which so many are written past the cache."""
     from vecprod_gpu.backends._processor import LAST_CACHE_BYTES  # and llvmlite: not for `vecprod --version`
 
-    return LAST_CACHE_BYTES // (numbers * dtype.itemsize) + 1
+    return max(LAST_CACHE_BYTES, LARGE_BYTES) // (numbers * dtype.itemsize) + 1
 
 
 def _outer(dtype: DType) -> None:
