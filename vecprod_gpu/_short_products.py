@@ -16,8 +16,8 @@ from ._layout import size
 from .backends._host_arrays import moveaxis
 from .backends._small import (
     ALONE_CROSS_BYTES,
-    FEW_ROWS,
-    FEW_ROWS_BYTES,
+    CALLS_BYTES,
+    LONG,
     SMALL_CROSS_BYTES,
     SMALL_ELEMENTS,
     SMALL_OUTER_BYTES,
@@ -139,7 +139,7 @@ def _dtype_of(vectors: tuple[Array, ...], axis: int) -> np.dtype[Any] | None:
 
 def _are_few_rows(vectors: Array) -> bool:
     """Whether the last of several batch axes is so short that the long way, which joins them, is sooner."""
-    return bool(vectors.shape[-2] < FEW_ROWS and vectors.nbytes > FEW_ROWS_BYTES)
+    return bool(vectors.shape[-2] < LONG and vectors.nbytes > CALLS_BYTES)
 
 
 def _large_cross(a: Array, b: Array, out: Array | None) -> Array | None:

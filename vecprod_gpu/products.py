@@ -281,9 +281,7 @@ def gram(
     def native(name: str, row: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
         if name not in given:
             return None
-        array, full = backend.cast(backend.native(given[name]), dtype), (*lead, n, *row)
-        if tuple(array.shape) != full:
-            array = backend.broadcast_to(array, full)
+        array = backend.broadcast_to(backend.cast(backend.native(given[name]), dtype), (*lead, n, *row))
         return backend.reshape(array, (problems, n, *row))
 
     s = native("weights", (), sums)

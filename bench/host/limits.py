@@ -9,7 +9,7 @@ import numpy as np
 
 from vecprod_gpu.backends._numba import compiled
 from vecprod_gpu.backends._outers import stream_outer_rows, write_outer_rows
-from vecprod_gpu.backends._streaming import publish
+from vecprod_gpu.backends._streaming import STREAM_BYTES, publish
 from vecprod_gpu.backends._threads import for_each_block
 
 from ..peers import load
@@ -104,7 +104,7 @@ def read(X: Array) -> list[Runner]:
 
 def _in_rows(flat: Array) -> Array:
     """An array in rows of STREAMED elements, or one of all that fill 16 bytes; the rest is left out."""
-    width = min(STREAMED, flat.nbytes // 16 * (16 // flat.itemsize)) or STREAMED
+    width = min(STREAMED, flat.nbytes // STREAM_BYTES * (STREAM_BYTES // flat.itemsize)) or STREAMED
     return flat[: flat.size - flat.size % width].reshape(-1, width)
 
 

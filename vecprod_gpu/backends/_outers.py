@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from . import _processor
 from ._groups import Groups, gathered
 from ._llvm import address_of, bytes_of, load, multiplied, prefetch, splat, store, unpacked
-from ._streaming import AHEAD, LINE_BYTES, VECTOR_BYTES, past_cache
+from ._streaming import AHEAD, LINE_BYTES, STREAM_BYTES, past_cache
 
 WIDEST = 32  # bytes of a piece; wider ones lie in two lines of the cache, wherever rows are not aligned
 SMALL = (2, 3, 4)  # sides of small squares
@@ -35,15 +35,15 @@ class _Rows:
         self._builder, self._past_the_cache = builder, past_the_cache
         self._out, self._a, self._b, self._first = unpacked(context, builder, signature, arguments)
         self._scalar = context.get_data_type(signature.args[0].dtype)
-        self._size = context.get_abi_sizeof(self._scalar)
+        self._size = bytes_of(self._scalar)
         self._batch, self._rows, columns = cgutils.unpack_tuple(builder, self._out.shape)
         self._bytes = builder.mul(columns, columns.type(self._size))
 
     def write(self) -> None:
         """Choose by the length of a row how many pieces there are, and how wide."""
         builder, length = self._builder, self._bytes
-        width = VECTOR_BYTES if self._past_the_cache else self._size
-        widest = VECTOR_BYTES if self._past_the_cache else WIDEST
+        width = STREAM_BYTES if self._past_the_cache else self._size
+        widest = STREAM_BYTES if self._past_the_cache else WIDEST
         while width <= widest:
             with builder.if_then(builder.icmp_signed("==", length, length.type(width))):
                 self._few_pieces(width, [length.type(0)])
@@ -65,7 +65,7 @@ class _Rows:
             values = [load(builder, piece, source, offset) for offset in offsets]
             with cgutils.for_range(builder, self._rows) as row:
                 target, scales = self._row(pair.index, row.index, piece)
-                if width >= VECTOR_BYTES:
+                if width >= STREAM_BYTES:
                     self._ask_ahead(target)
                 for value, offset in zip(values, offsets, strict=True):
                     self._put(multiplied(builder, scales, value), target, offset)

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from ._small import LONG
 from ._threads import for_each_block, thread_count
 
 Array = np.ndarray[Any, Any]
 
 ALIGNED = 16  # elements of a slice, or more of them
-LONG = 64  # elements, for which calling a loop is cheap
 BLOCKS_A_THREAD = 4
 MOST = 64  # times the least block: so long a call is interrupted, or waits for the thread that is the last
 
@@ -62,6 +62,12 @@ def packed_rows(vectors: Array) -> Array | None:
         return None
     one: Array = vectors[(0,) * (vectors.ndim - 1)]
     return one[np.newaxis]
+
+
+def all_packed(*arrays: Array) -> tuple[Array, ...] | None:
+    """`packed_rows` of each; None unless all are."""
+    rows = tuple(x for x in map(packed_rows, arrays) if x is not None)
+    return rows if len(rows) == len(arrays) else None
 
 
 def in_lines(vectors: tuple[Array, ...], out: Array) -> tuple[Array, ...]:

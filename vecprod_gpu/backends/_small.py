@@ -20,8 +20,8 @@ ALONE_MEASURES = 1 << 16  # angles, areas or volumes
 
 ALONE_CROSS_BYTES = 1 << 19  # of cross products of rows: so does a thread that waits awake
 
-FEW_ROWS = 64  # of a batch within batches, for which NumPy would call a loop over and over
-FEW_ROWS_BYTES = 1 << 12  # in all, up to which that takes no longer than the long way
+LONG = 64  # elements, for which calling a loop is cheap
+CALLS_BYTES = 1 << 12  # in all, up to which calls for fewer take no longer than the long way
 
 small_outer: dict[np.dtype[Any], np.ufunc] = {}
 small_outer_rows: dict[np.dtype[Any], np.ufunc] = {}

@@ -21,18 +21,18 @@ from numba.extending import intrinsic
 from ._llvm import bytes_of, shuffled, store_past_cache
 from ._numba import compiled
 
-VECTOR_BYTES = 16  # what NumPy's allocator aligns to; the cache's line buffers merge four of these
+STREAM_BYTES = 16  # what NumPy's allocator aligns to; the cache's line buffers merge four of these
 LINE_BYTES = 64
 AHEAD = 2048  # bytes from where a line is written to where one is asked for
 
 
 def past_cache(builder: Any, value: Any, base: Any, offset: Any = 0) -> None:
     """A vector to an address that is a multiple of 16 bytes, in parts of so many."""
-    lanes = VECTOR_BYTES // bytes_of(value.type.element)
+    lanes = STREAM_BYTES // bytes_of(value.type.element)
     target = cgutils.pointer_add(builder, base, offset)
     for first in range(0, value.type.count, lanes):
         part = shuffled(builder, value, range(first, first + lanes))
-        store_past_cache(builder, part, target, first // lanes * VECTOR_BYTES, VECTOR_BYTES)
+        store_past_cache(builder, part, target, first // lanes * STREAM_BYTES, STREAM_BYTES)
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -12,7 +12,7 @@ from ._crosses import write_packed_cross
 from ._float_status import clear_flags, raised_flags, report
 from ._numba import compiled
 from ._packing import frozen
-from ._slices import packed_rows
+from ._slices import all_packed
 from ._small import shared_cross_rows
 from ._teams import helpers_for, job_of, seats, share
 from ._threads import may_wait_awake, thread_count
@@ -35,8 +35,8 @@ def share_cross(a: Array, b: Array, out: Array | None = None) -> Array | None:
     """
     if a.nbytes > LARGEST_BYTES or not (a.flags.aligned and b.flags.aligned):
         return None
-    rows_a, rows_b = packed_rows(a), packed_rows(b)
-    if rows_a is None or rows_b is None:
+    packed = all_packed(a, b)
+    if packed is None:
         return None
     threads = thread_count()
     if threads == 1 or not may_wait_awake(threads):
@@ -52,7 +52,7 @@ def share_cross(a: Array, b: Array, out: Array | None = None) -> Array | None:
     helpers = helpers_for(threads)
     rows = out.reshape(-1, 3)
     block = -(-len(rows) // (BLOCKS_A_THREAD * threads))
-    flags = _cross(frozen(rows_a), frozen(rows_b), rows, block, helpers, seats.address)
+    flags = _cross(frozen(packed[0]), frozen(packed[1]), rows, block, helpers, seats.address)
     report(flags, "cross")
     return out
 

@@ -29,7 +29,7 @@ from ._crosses import (
 )
 from ._outers import stream_outer_rows, stream_small_squares, write_outer_rows, write_small_squares
 from ._small import small_cross, small_cross_rows, small_outer, small_outer_rows
-from ._streaming import VECTOR_BYTES
+from ._streaming import STREAM_BYTES
 
 Ufunc = np.ufunc
 ROWS, PAIRS = "(n,d),(n,d)->(n,d)", "(k,m),(k,n)->(k,m,n)"
@@ -127,7 +127,7 @@ def outer_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
         done = 0
         if _is_packed(one_a) and _is_packed(one_b) and _has_packed_squares(out):
             done = stream_small_squares(out, one_a, one_b)
-        if b.shape[1] * b.itemsize % VECTOR_BYTES == 0:
+        if b.shape[1] * b.itemsize % STREAM_BYTES == 0:
             stream_outer_rows(out, a, b, done)
         else:
             write_outer_rows(out, a, b, done)

@@ -31,12 +31,12 @@ from ._normals import face_normals, grid_normals, vertex_normals
 from ._outers import SMALL
 from ._packing import frozen
 from ._processor import LAST_CACHE_BYTES
-from ._slices import LONG, blocks_of, over_longest_axis, packed_rows
-from ._small import ALONE_CROSS_BYTES, ALONE_OUTER_BYTES, SMALL_CROSS_BYTES, shared_cross_rows
+from ._slices import all_packed, blocks_of, over_longest_axis
+from ._small import ALONE_CROSS_BYTES, ALONE_OUTER_BYTES, LONG, SMALL_CROSS_BYTES, shared_cross_rows
 from ._solvers import coordinate_descent, normal_equations, proximal_descent, solution_loss, solve_positive
 from ._status import Status
 from ._stores import StoresBySize
-from ._streaming import VECTOR_BYTES
+from ._streaming import STREAM_BYTES
 from ._team_products import share_cross
 from ._ufuncs import cross_rows_ufunc, cross_ufunc, outer_rows_ufunc, outer_ufunc
 from ._vecdot import vecdot
@@ -119,8 +119,8 @@ def cross(a: Array, b: Array, out: Array) -> None:
     can_share = out.nbytes > ALONE_CROSS_BYTES and out.dtype in shared_cross_rows
     if can_share and share_cross(a, b, out) is not None:
         return
-    packed = [x for x in map(packed_rows, (a, b, out)) if x is not None]
-    if len(packed) == 3:
+    packed = all_packed(a, b, out)
+    if packed is not None:
         a, b, out = packed
     _over_vectors(_cross_writer(a, b, out), broadcast_to(a, out.shape), broadcast_to(b, out.shape), out)
 
@@ -163,19 +163,17 @@ def _outer_rows(a: Array, b: Array, out: Array) -> None:
     if out.ndim == 2:
         a, b, out = a[np.newaxis], b[np.newaxis], out[np.newaxis]
     *batch, m, n = out.shape
-    rows = [packed_rows(broadcast_to(x, (*batch, x.shape[-1]))) for x in (a, b)]
-    packed = [x for x in rows if x is not None]
+    packed = all_packed(*(broadcast_to(x, (*batch, x.shape[-1])) for x in (a, b)))
     are_small_squares = False
-    if len(packed) == 2 and out.flags.c_contiguous:
+    if packed is not None and out.flags.c_contiguous:
         (a, b), out = packed, out.reshape(-1, m, n)
         are_small_squares = m == n and n in SMALL
     multiply: Callable[[Array, Array, Array], Any] = outer_rows_ufunc(out.dtype)
-    if (are_small_squares or n * out.itemsize % VECTOR_BYTES == 0) and _goes_to_memory(a, b, out):
+    if (are_small_squares or n * out.itemsize % STREAM_BYTES == 0) and _goes_to_memory(a, b, out):
         past_cache = outer_rows_ufunc(out.dtype, past_cache=True)
         multiply = _OUTER_STORES.writer(multiply, past_cache, out.nbytes)
-    _over_rows(
-        multiply, a, b, out, blocks_of(out.nbytes, BLOCK_BYTES) if out.nbytes > ALONE_OUTER_BYTES else 1
-    )
+    blocks = blocks_of(out.nbytes, BLOCK_BYTES) if out.nbytes > ALONE_OUTER_BYTES else 1
+    _over_rows(multiply, a, b, out, blocks)
 
 
 def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
@@ -194,7 +192,7 @@ def _goes_to_memory(a: Array, b: Array, out: Array) -> bool:
     """Whether a product is larger than the caches, and its result of vectors that pass them."""
     is_of_vectors = out.dtype.kind in _REAL and out.flags.c_contiguous
     is_large = a.nbytes + b.nbytes + out.nbytes > LAST_CACHE_BYTES
-    return is_large and is_of_vectors and address(out) % VECTOR_BYTES == 0
+    return is_large and is_of_vectors and address(out) % STREAM_BYTES == 0
 
 
 def _over_rows(
