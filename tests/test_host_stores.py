@@ -306,6 +306,12 @@ class TestTheFasterWay:
             assert tried.count("past") == stores.LATEST
             assert set(then) == {faster}
 
+    def test_is_past_the_cache_where_that_takes_little_longer(self, race):
+        """Ordinary stores leave lines in the caches that the next call has to write."""
+        chooser = stores.Stores()
+        race(chooser, 2 * stores.LATEST, 20, 21)
+        assert set(race(chooser, 5, 20, 21)) == {"past"}
+
     def test_is_found_out_by_the_parts_of_one_result(self, race):
         chooser = stores.Stores()
         assert race(chooser, 1, 2, 1, parts=2 * stores.LATEST).count("past") == stores.LATEST

@@ -15,6 +15,7 @@ Loop = Callable[..., Any]
 
 TELLING_BYTES = 1 << 19  # of a part; a smaller one may stay in the caches, whatever the stores
 RESULTS_A_TRIAL = 32  # one result in so many is written the slower way, in case it is not the slower any more
+LEFT_TO_WRITE = 1.1  # so much faster ordinary stores only seem: the next call pays for what they leave
 LATEST = 9  # parts of each way, whose median is compared: the fastest may just have stayed in the cache
 
 
@@ -38,8 +39,8 @@ class Stores:
         ordinary, past_cache = (sorted(self._seconds[way]) for way in (False, True))
         if min(len(ordinary), len(past_cache)) < LATEST:
             return None
-        faster = past_cache[LATEST // 2] < ordinary[LATEST // 2]
-        return not faster if self._results % RESULTS_A_TRIAL == 0 else faster
+        better = past_cache[LATEST // 2] < LEFT_TO_WRITE * ordinary[LATEST // 2]
+        return not better if self._results % RESULTS_A_TRIAL == 0 else better
 
     def _write(self, way: bool | None, ordinary: Loop, past_cache: Loop, *arrays: Array) -> None:
         if way is None:  # by turns

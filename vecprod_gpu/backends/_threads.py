@@ -14,20 +14,40 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from queue import SimpleQueue
 from time import monotonic
 from typing import Protocol
+
+from ._places import Places
 
 SLEEPS = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"  # threads are not to wait awake
 SOON = 1e-3  # seconds between the beginnings of calls that follow each other
 
 
 class _Pool(ThreadPoolExecutor):
-    """A pool that tells its size; its threads start as they are needed."""
+    """A pool that tells its size; its threads start as they are needed, and run beside their caller."""
 
     def __init__(self, size: int) -> None:
-        super().__init__(size, thread_name_prefix="vecprod")
+        self.places = Places()
+        super().__init__(size, thread_name_prefix="vecprod", initializer=self.places.arrive)
         self.size = size
+
+    def start(self, task: Callable[[], None], threads: int) -> bool:
+        """Have so many threads do a task each, in copies of the caller's context, where np.errstate lives.
+
+        Returns
+        -------
+        bool
+            False where no more can be started, though a task is queued; or the interpreter shuts down.
+        """
+        self.places.make_room()
+        try:
+            for _ in range(threads):
+                self.submit(self.places.work, partial(contextvars.copy_context().run, task))
+        except RuntimeError:
+            return False
+        return True
 
 
 class Seats(Protocol):
@@ -122,14 +142,14 @@ def seat(threads: int, seats: Seats) -> None:
     _seats = seats
     while len(_seated) < threads:
         _seated.append(None)
-        try:
-            _pool_of(thread_count()).submit(_sit, seats)
-        except RuntimeError:  # no thread can be started, though it is queued; or the interpreter shuts down
+        pool = _pool_of(thread_count())
+        if not pool.start(partial(_sit, seats, pool.places), 1):
             return
 
 
-def _sit(seats: Seats) -> None:
+def _sit(seats: Seats, places: Places) -> None:
     try:
+        places.roam()
         seats.sit_down()
     finally:
         _seated.pop()
@@ -216,15 +236,10 @@ class _Helpers:
 
 
 def _submit(work: Callable[[], None], threads: int) -> None:
-    """Start `work` on pool threads, each in a copy of the caller's context (np.errstate lives there)."""
+    """Start `work` on so many threads of the pool, those that wait awake included."""
     if threads <= 0:
         return
-    pool = _pool_of(thread_count())
-    for _ in range(threads):
-        try:
-            pool.submit(contextvars.copy_context().run, work)
-        except RuntimeError:  # no thread can be started, or the interpreter shuts down: others work on
-            break
+    _pool_of(thread_count()).start(work, threads)
     if _seated and _seats is not None:
         _seats.dismiss()
 
