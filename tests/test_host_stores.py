@@ -49,6 +49,16 @@ def assert_same(result, expected):
         np.testing.assert_array_equal(result, expected)
 
 
+def test_an_operand_that_is_broadcast_takes_no_memory(monkeypatch, rng):
+    """What fits the last cache but for copies of one vector that nobody makes is written into it."""
+    b = numbers(rng, (1000, 3), "f")
+    out = np.empty_like(b)
+    monkeypatch.setattr(cpu, "LAST_CACHE_BYTES", 2 * b.nbytes)
+    for one in (b[:1], np.broadcast_to(b[0], b.shape)):
+        assert not cpu._goes_to_memory(np.broadcast_to(one, b.shape), b, out)
+    assert cpu._goes_to_memory(b.copy(), b, out)
+
+
 @pytest.mark.parametrize("dtype", "bIfdFD")
 @pytest.mark.parametrize("excess", [0, 1, 5, 15])
 def test_cross_products(way, dtype, excess, rng):
@@ -311,6 +321,9 @@ class TestTheFasterWay:
         chooser = stores.Stores()
         race(chooser, 2 * stores.LATEST, 20, 21)
         assert set(race(chooser, 5, 20, 21)) == {"past"}
+        chooser = stores.Stores()
+        race(chooser, 2 * stores.LATEST, 20, 23)
+        assert set(race(chooser, 5, 20, 23)) == {"ordinary"}
 
     def test_is_found_out_by_the_parts_of_one_result(self, race):
         chooser = stores.Stores()

@@ -14,7 +14,8 @@ import vecprod_gpu as vp
 from tests.workers import in_children
 from vecprod_gpu.backends import _memory
 
-VECTORS = 400_000  # of three float32, whose products are large enough to be kept
+VECTORS = 400_000  # of three float32, whose products are large
+FEWER = 50_000  # whose products are medium
 PATIENCE = 10.0  # seconds
 
 can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
@@ -25,15 +26,15 @@ can_pool = pytest.mark.skipif(not _memory._CAN_POOL, reason="the system has no M
 def no_kept_memory(monkeypatch):
     """Blocks that earlier tests left behind, or have yet to give back, are out of the way."""
     gc.collect()
-    for name in ("_warm", "_given"):
-        monkeypatch.setattr(_memory, name, deque())
+    for name in ("_medium", "_warm", "_given"):
+        monkeypatch.setattr(_memory, name, deque(maxlen=getattr(_memory, name).maxlen))
 
 
-def product(scale):
-    """Large cross products on the backend `cpu`: ``scale * (0, 0, 1)``."""
-    a = np.broadcast_to(np.float32([scale, 0, 0]), (VECTORS, 3))
+def product(scale, vectors=VECTORS):
+    """Cross products on the backend `cpu`: ``scale * (0, 0, 1)``."""
+    a = np.broadcast_to(np.float32([scale, 0, 0]), (vectors, 3))
     with vp.use_backend("cpu"):
-        return vp.cross(a, np.broadcast_to(np.float32([0, 1, 0]), (VECTORS, 3)))
+        return vp.cross(a, np.broadcast_to(np.float32([0, 1, 0]), (vectors, 3)))
 
 
 def holds(array, scale):
@@ -43,7 +44,14 @@ def holds(array, scale):
 
 def kept():
     """The sizes of all blocks that wait for their reuse."""
-    return [len(block) for block in (*_memory._warm, *_memory._given)]
+    return [len(block) for block in (*_memory._medium, *_memory._warm, *_memory._given)]
+
+
+def loan_of(array):
+    """What all views of the array keep alive."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array
 
 
 def wait_until_kept():
@@ -56,20 +64,22 @@ def wait_until_kept():
 @can_pool
 @pytest.mark.usefixtures("no_kept_memory")
 class TestReusedMemory:
-    def test_serves_the_next_result(self):
-        first = product(1)
+    @pytest.mark.parametrize("vectors", [FEWER, VECTORS])
+    def test_serves_the_next_result(self, vectors):
+        first = product(1, vectors)
         address = first.ctypes.data
         del first
         wait_until_kept()
-        second = product(2)
+        second = product(2, vectors)
         assert second.ctypes.data == address
         assert holds(second, 2)
 
-    def test_is_never_shared_by_live_results(self):
+    @pytest.mark.parametrize("vectors", [FEWER, VECTORS])
+    def test_is_never_shared_by_live_results(self, vectors):
         def call(worker):
             live = []
             for turn in range(12):
-                live.append((product(12 * worker + turn), 12 * worker + turn))
+                live.append((product(12 * worker + turn, vectors), 12 * worker + turn))
                 if turn % 3 == 2:
                     live.pop(0)
             return live
@@ -103,6 +113,22 @@ class TestReusedMemory:
         results.clear()
         assert 0 < sum(kept()) <= _memory.KEPT_BYTES
 
+    def test_is_of_few_medium_results(self):
+        results = [product(scale, FEWER) for scale in range(3 * _memory.MEDIUM_BLOCKS)]
+        results.clear()
+        assert 0 < len(kept()) <= _memory.MEDIUM_BLOCKS
+
+    @pytest.mark.parametrize("dtype", "?bHilqfdFDg")
+    def test_is_of_any_dtype(self, dtype):
+        for shape in ((_memory.MEDIUM_BYTES,), (3, _memory.MEDIUM_BYTES, 2)):
+            array = _memory.empty(shape, np.dtype(dtype))
+            assert array.shape == shape
+            assert array.dtype is np.dtype(dtype)
+            assert array.flags.c_contiguous
+            assert array.flags.writeable
+            array[...] = 1
+            assert (array == 1).all()
+
     def test_is_given_to_the_system_past_a_bound(self, monkeypatch):
         monkeypatch.setattr(_memory, "WARM_BYTES", 2 * product(0).nbytes)
         results = [product(scale) for scale in range(6)]
@@ -112,15 +138,15 @@ class TestReusedMemory:
         assert holds(product(7), 7)
 
     def test_does_not_serve_a_much_smaller_result(self):
-        large = _memory.empty((4 * _memory.POOLED_BYTES,), np.dtype(np.uint8))
+        large = _memory.empty((4 * _memory.LARGE_BYTES,), np.dtype(np.uint8))
         del large
-        assert _memory.empty((_memory.POOLED_BYTES,), np.dtype(np.uint8)).size == _memory.POOLED_BYTES
-        assert max(kept()) == 4 * _memory.POOLED_BYTES
+        assert _memory.empty((_memory.LARGE_BYTES,), np.dtype(np.uint8)).size == _memory.LARGE_BYTES
+        assert max(kept()) == 4 * _memory.LARGE_BYTES
 
     @can_fork
     def test_is_its_own_in_a_forked_child(self):
         mine, spare = product(1), product(2)
-        spare_block = _memory._owner(spare).obj
+        spare_block = loan_of(spare).block.memory
         del spare
 
         def overwrite():
@@ -128,10 +154,13 @@ class TestReusedMemory:
             theirs = product(3)  # in the child's copy of the spare block
             return bool(holds(theirs, 3) and (mine == -1).all())
 
-        before = spare_block[:64]
+        before = spare_block[_memory.OFFSET :][:64]
         assert in_children("fork", 2, overwrite) == [True, True]
         assert holds(mine, 1)
-        assert spare_block[:64] in (before, bytes(64))  # untouched, or taken back by the system
+        assert spare_block[_memory.OFFSET :][:64] in (
+            before,
+            bytes(64),
+        )  # untouched, or taken back by the system
         assert holds(product(4), 4)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import pytest
 
@@ -25,25 +26,27 @@ def caller(monkeypatch):
 
 @pytest.fixture
 def pool(monkeypatch, caller):
-    """A fresh pool for `for_each_block`, whose two threads are there and idle."""
+    """A fresh pool for `for_each_block`, whose two threads wait."""
     monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
     monkeypatch.setattr(_threads, "_limit", None)
     with _threads._Pool(2) as pool:
         monkeypatch.setattr(_threads, "_pool", pool)
         both = threading.Barrier(2)
         assert pool.start(lambda: both.wait(30), 2)
-        wait_until_idle(pool)
+        wait_for_both(pool)
         yield pool
 
 
-def wait_until_idle(pool):
-    """All that it was given is done."""
-    while pool._work_queue.qsize() or len(pool.places._avoided) < 2 or pool.places._at_work:
-        os.sched_yield()
+def wait_for_both(pool):
+    """Both threads have done what they were given."""
+    deadline = time.monotonic() + 30
+    while len(pool.places._waiting) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
-def processors_of_helper():
-    """Where the thread that shares a call with this one may run meanwhile."""
+def call(pool):
+    """A call that a thread of the pool shares, and where that one may run meanwhile."""
     met, caller, seen = threading.Barrier(2), threading.get_native_id(), {}
 
     def task(start, stop):
@@ -51,29 +54,28 @@ def processors_of_helper():
         seen[threading.get_native_id()] = os.sched_getaffinity(0)
 
     _threads.for_each_block(task, 2, 1)
-    wait_until_idle(_threads._pool)
-    del seen[caller]
+    wait_for_both(pool)
+    assert seen.pop(caller) == set(ALLOWED)
     return seen.popitem()[1]
 
 
-def test_a_helper_is_kept_off_the_processor_of_each_caller(pool, caller):
+def where_they_wait(pool):
+    return [os.sched_getaffinity(thread) for thread in pool.places._waiting]
+
+
+def test_those_who_wait_are_kept_off_the_processor_of_each_caller(pool, caller):
     for caller[0] in (ALLOWED[1], ALLOWED[0], ALLOWED[-1]):
-        assert processors_of_helper() == set(ALLOWED) - {caller[0]}
+        call(pool)
+        assert where_they_wait(pool) == [set(ALLOWED) - {caller[0]}] * 2
 
 
-def test_the_caller_stays_where_it_was(pool):
-    processors_of_helper()
-    assert os.sched_getaffinity(0) == set(ALLOWED)
+def test_who_works_may_be_moved_anywhere(pool):
+    """As may the threads and processes that its task starts, which inherit where it may run."""
+    for _ in range(2):
+        assert call(pool) == set(ALLOWED)
 
 
-def test_the_system_is_not_asked_again_where_nothing_has_moved(pool, monkeypatch):
-    processors_of_helper()
-    monkeypatch.delattr(os, "sched_setaffinity")
-    processors_of_helper()
-
-
-def test_a_thread_that_works_is_moved_by_nobody_until_it_waits(pool, caller):
-    pool.places.make_room()
+def test_who_works_for_one_caller_is_not_moved_by_another(pool, caller, monkeypatch):
     at_work, may_end = threading.Event(), threading.Event()
 
     def task():
@@ -82,48 +84,87 @@ def test_a_thread_that_works_is_moved_by_nobody_until_it_waits(pool, caller):
 
     pool.start(task, 1)
     at_work.wait(30)
-    (worker,) = pool.places._at_work
+    (worker,) = pool.places._home.keys() - pool.places._waiting
     caller[0] = ALLOWED[1]
     pool.places.make_room()
-    assert os.sched_getaffinity(worker) == set(ALLOWED) - {ALLOWED[0]}
+    assert os.sched_getaffinity(worker) == set(ALLOWED)
     may_end.set()
-    wait_until_idle(pool)
+    wait_for_both(pool)
+    assert where_they_wait(pool) == [set(ALLOWED) - {ALLOWED[1]}] * 2
+
+
+def test_no_caller_moves_whom_the_latest_has_moved(pool, monkeypatch):
     pool.places.make_room()
-    assert os.sched_getaffinity(worker) == set(ALLOWED) - {ALLOWED[1]}
+    monkeypatch.delattr(os, "sched_setaffinity")
+    pool.places.make_room()
 
 
-def test_a_thread_that_is_awake_may_roam_until_the_next_call(pool, caller):
-    """As one must that waits awake for many calls, whose callers may come to where it is."""
-    assert processors_of_helper() == set(ALLOWED) - {caller[0]}
-    both, seen = threading.Barrier(2), []
+def test_a_caller_with_few_processors_leaves_the_pool_its_own(pool, caller):
+    def narrow_call():
+        os.sched_setaffinity(0, {ALLOWED[1]})
+        caller[0] = ALLOWED[1]
+        pool.places.make_room()
 
-    def task():
-        pool.places.roam()
-        seen.append(os.sched_getaffinity(0))
-        both.wait(30)
-
-    pool.start(task, 2)
-    wait_until_idle(pool)
-    assert seen == [set(ALLOWED)] * 2
-    assert processors_of_helper() == set(ALLOWED) - {caller[0]}
+    thread = threading.Thread(target=narrow_call)
+    thread.start()
+    thread.join()
+    assert where_they_wait(pool) == [set(ALLOWED) - {ALLOWED[1]}] * 2
 
 
-def test_a_caller_with_one_processor_keeps_nobody_off(pool, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {ALLOWED[0]})
-    monkeypatch.setattr(os, "sched_setaffinity", None)
-    processors_of_helper()
+def test_an_interrupted_caller_is_followed_by_one_that_does_it_all(pool, caller, monkeypatch):
+    def interrupted(thread, processors):
+        raise KeyboardInterrupt
+
+    caller[0] = ALLOWED[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sched_setaffinity", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pool.places.make_room()
+    pool.places.make_room()
+    assert where_they_wait(pool) == [set(ALLOWED) - {ALLOWED[1]}] * 2
 
 
-def test_a_system_that_forbids_it_is_obeyed(pool, monkeypatch):
+def test_a_thread_that_began_on_one_processor_stays_there(caller):
+    def narrow_pool():
+        os.sched_setaffinity(0, {ALLOWED[0]})
+        with _threads._Pool(1) as pool:
+            pool.start(lambda: None, 1)
+            while not pool.places._waiting:
+                time.sleep(0.001)
+            pool.places.make_room()
+            seen.extend(where_they_wait(pool))
+
+    seen = []
+    thread = threading.Thread(target=narrow_pool)
+    thread.start()
+    thread.join(30)
+    assert seen == [{ALLOWED[0]}]
+
+
+def test_many_threads_are_left_where_they_are(pool, caller, monkeypatch):
+    call(pool)
+    monkeypatch.setattr(_places, "MOST", 1)
+    caller[0] = ALLOWED[1]
+    pool.places.make_room()
+    assert where_they_wait(pool) == [set(ALLOWED) - {ALLOWED[0]}] * 2
+
+
+def test_a_system_that_forbids_it_is_obeyed(pool, caller, monkeypatch):
     def forbidden(thread, processors):
         raise PermissionError
 
+    before = where_they_wait(pool)
     monkeypatch.setattr(os, "sched_setaffinity", forbidden)
-    assert processors_of_helper() == set(ALLOWED)
+    caller[0] = ALLOWED[1]
+    call(pool)
+    assert where_they_wait(pool) == before
 
 
-def test_a_system_that_does_not_tell_changes_nothing(pool, monkeypatch):
+def test_a_system_that_does_not_tell_changes_nothing(monkeypatch):
     monkeypatch.setattr(_places, "current_processor", None)
-    assert processors_of_helper() == set(ALLOWED)
+    with _threads._Pool(1) as pool:
+        pool.start(lambda: None, 1)
+        pool.places.make_room()
+        assert not pool.places._home
     monkeypatch.delattr(os, "sched_setaffinity")
     assert _places._teller() is None

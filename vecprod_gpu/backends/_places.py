@@ -28,58 +28,51 @@ def _teller() -> Callable[[], int] | None:
 current_processor = _teller()
 
 
-class Places:
-    """Where the threads of a pool may run: wherever its callers may, but not where the latest one does.
+MOST = 16  # threads of a pool that are moved when a caller was: each takes 3 us
 
-    A thread that works stays where it is, for it may work for another caller.
-    """
+
+class Places:
+    """Where the threads of a pool may run: while they wait, anywhere but where the latest caller does."""
 
     def __init__(self) -> None:
-        self._avoided: dict[int, int | None] = {}  # by each thread: the processor that it is kept off
-        self._avoided_by_all: int | None = None
-        self._at_work: set[int] = set()
-        self._everywhere: set[int] = set()  # the processors of the latest caller that asked for room
+        self._home: dict[int, set[int]] = {}  # by each thread: the processors where it began
+        self._waiting: set[int] = set()
+        self._caller: int | None = None  # the processor that those who wait are kept off
+        self._changing = threading.Lock()
 
     def arrive(self) -> None:
         """Know the thread that calls this as one of the pool."""
-        self._avoided[threading.get_native_id()] = None
-        self._avoided_by_all = None
+        if current_processor is not None:
+            with suppress(OSError):  # the system does not tell: then it is left alone
+                self._home[threading.get_native_id()] = os.sched_getaffinity(0)
 
     def work(self, task: Callable[[], None]) -> None:
-        """Do a task on a thread of the pool, which meanwhile stays where it is."""
+        """Do a task on a thread of the pool; meanwhile the thread, and what the task starts, run anywhere."""
         thread = threading.get_native_id()
-        self._at_work.add(thread)
+        with self._changing:
+            self._waiting.discard(thread)
+            self._keep_off(thread, None)
         try:
             task()
         finally:
-            self._at_work.discard(thread)
-
-    def roam(self) -> None:
-        """Let the thread that calls this, awake where it was sent, run wherever its caller may."""
-        thread = threading.get_native_id()
-        if self._avoided[thread] is not None:
-            with suppress(OSError):
-                os.sched_setaffinity(thread, self._everywhere)
-            self._avoided[thread] = self._avoided_by_all = None
+            with self._changing:
+                self._keep_off(thread, self._caller)
+                self._waiting.add(thread)
 
     def make_room(self) -> None:
         """Keep those that wait off the processor of the thread that calls this.
 
-        Each call asks anew: a thread that has waited for others may be woken anywhere.
+        Each call looks anew where it is: while it waited for its helpers it may have been moved.
         """
-        if current_processor is None or (here := current_processor()) == self._avoided_by_all:
+        if current_processor is None or (here := current_processor()) == self._caller:
             return
-        self._everywhere = os.sched_getaffinity(0)
-        elsewhere = self._everywhere - {here}
-        if not elsewhere:
-            return
-        self._avoided_by_all = here  # first: of a thread that arrives meanwhile it is not true
-        for thread, avoided in tuple(self._avoided.items()):
-            if avoided == here:
-                continue
-            if thread in self._at_work:
-                self._avoided_by_all = None
-                continue
-            with suppress(OSError):  # the system does not allow it
-                os.sched_setaffinity(thread, elsewhere)
-            self._avoided[thread] = here
+        with self._changing:
+            for thread in self._waiting if len(self._waiting) <= MOST else ():
+                self._keep_off(thread, here)
+            self._caller = here  # last: after an interrupt before it the next call does all of this again
+
+    def _keep_off(self, thread: int, processor: int | None) -> None:
+        """Let a thread run wherever it began, but for one processor if there are others."""
+        if home := self._home.get(thread):
+            with suppress(OSError):  # the system does not allow it, or has taken processors away
+                os.sched_setaffinity(thread, home - {processor} or home)

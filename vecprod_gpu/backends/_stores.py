@@ -1,4 +1,4 @@
-"""Which way of writing large results is the faster on this machine, found out while they are written."""
+"""Which way of writing large results is the better on this machine, found out while they are written."""
 
 import time
 from collections import defaultdict, deque
@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 Loop = Callable[..., Any]
 
 TELLING_BYTES = 1 << 19  # of a part; a smaller one may stay in the caches, whatever the stores
-RESULTS_A_TRIAL = 32  # one result in so many is written the slower way, in case it is not the slower any more
+RESULTS_A_TRIAL = 32  # one result in so many is written the other way, in case it is the better by now
 LEFT_TO_WRITE = 1.1  # so much faster ordinary stores only seem: the next call pays for what they leave
 LATEST = 9  # parts of each way, whose median is compared: the fastest may just have stayed in the cache
 

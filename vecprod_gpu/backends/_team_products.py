@@ -10,6 +10,7 @@ from numba.extending import register_jitable
 
 from ._crosses import write_packed_cross
 from ._float_status import clear_flags, raised_flags, report
+from ._memory import empty
 from ._numba import compiled
 from ._packing import frozen
 from ._slices import all_packed
@@ -42,7 +43,7 @@ def share_cross(a: Array, b: Array, out: Array | None = None) -> Array | None:
     if threads == 1 or not may_wait_awake(threads):
         return None
     if out is None:
-        out = np.empty(a.shape, a.dtype)
+        out = empty(a.shape, a.dtype)
     elif (
         not (out.flags.c_contiguous and out.flags.aligned)
         or np.may_share_memory(out, a)

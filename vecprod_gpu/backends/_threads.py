@@ -142,14 +142,12 @@ def seat(threads: int, seats: Seats) -> None:
     _seats = seats
     while len(_seated) < threads:
         _seated.append(None)
-        pool = _pool_of(thread_count())
-        if not pool.start(partial(_sit, seats, pool.places), 1):
+        if not _pool_of(thread_count()).start(partial(_sit, seats), 1):
             return
 
 
-def _sit(seats: Seats, places: Places) -> None:
+def _sit(seats: Seats) -> None:
     try:
-        places.roam()
         seats.sit_down()
     finally:
         _seated.pop()
@@ -188,8 +186,9 @@ def for_each_block(task: Callable[[int, int], None], count: int, block: int) -> 
             helpers.ended.append(None)
             helpers.bell.put(None)
 
+    threads = thread_count()
     try:
-        _submit(help_out, min(thread_count(), blocks) - 1)
+        _submit(help_out, min(threads, blocks) - 1, threads)
         work()
     finally:
         stopped = True
@@ -235,11 +234,11 @@ class _Helpers:
             raise interrupt
 
 
-def _submit(work: Callable[[], None], threads: int) -> None:
-    """Start `work` on so many threads of the pool, those that wait awake included."""
-    if threads <= 0:
+def _submit(work: Callable[[], None], helpers: int, threads: int) -> None:
+    """Start `work` on so many helpers of a pool of threads, those that wait awake included."""
+    if helpers <= 0:
         return
-    _pool_of(thread_count()).start(work, threads)
+    _pool_of(threads).start(work, helpers)
     if _seated and _seats is not None:
         _seats.dismiss()
 

@@ -119,8 +119,8 @@ def cross(a: Array, b: Array, out: Array) -> None:
     can_share = out.nbytes > ALONE_CROSS_BYTES and out.dtype in shared_cross_rows
     if can_share and share_cross(a, b, out) is not None:
         return
-    packed = all_packed(a, b, out)
-    if packed is not None:
+    # of two axes they are rows already
+    if out.ndim > 2 and (packed := all_packed(a, b, out)) is not None:
         a, b, out = packed
     _over_vectors(_cross_writer(a, b, out), broadcast_to(a, out.shape), broadcast_to(b, out.shape), out)
 
@@ -191,7 +191,8 @@ def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
 def _goes_to_memory(a: Array, b: Array, out: Array) -> bool:
     """Whether a product is larger than the caches, and its result of vectors that pass them."""
     is_of_vectors = out.dtype.kind in _REAL and out.flags.c_contiguous
-    is_large = a.nbytes + b.nbytes + out.nbytes > LAST_CACHE_BYTES
+    # an operand that is broadcast lies in the cache as one row
+    is_large = sum(array.nbytes for array in (a, b, out) if array.strides[0]) > LAST_CACHE_BYTES
     return is_large and is_of_vectors and address(out) % STREAM_BYTES == 0
 
 
