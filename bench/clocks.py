@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from .runner import Runner
 
 TURN_SECONDS = 0.02  # a runner that is faster is called repeatedly within its turn
+FEWEST_ROUNDS = 3  # that tell how many fill a turn
 BRIEF = 1e-3  # seconds of a round whose threads must not have to share their processors with others
 SETTLE_SECONDS = 0.12  # OpenBLAS's threads keep theirs busy for 0.107 s after a call, torch's for 0.005 s
 GRAPH_SECONDS = 0.002  # likewise, within its graph
@@ -92,12 +93,13 @@ class WallClock:
             self.wait()
 
     def _rounds_in_a_turn(self, runner: Runner) -> int:
-        started = time.perf_counter()
-        rounds = 0
-        while not rounds or time.perf_counter() - started < self.turn_seconds:
+        """By the fastest of some, and not by the first alone: it may compile what later ones use."""
+        seconds: list[float] = []
+        while len(seconds) < FEWEST_ROUNDS or sum(seconds) < self.turn_seconds:
+            started = time.perf_counter()
             self._round(runner)
-            rounds += 1
-        return rounds
+            seconds.append(time.perf_counter() - started)
+        return max(1, round(self.turn_seconds / min(seconds)))
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,22 @@ def test_the_wall_clock_begins_with_a_round_that_is_not_timed():
     assert log == [0, "wait", 1, "wait"] * 2
 
 
+@pytest.mark.parametrize("compiling", [0, 1, 2, 3])
+def test_a_turn_is_filled_although_the_first_calls_compile(compiling, monkeypatch):
+    calls, now = [], [0.0]
+
+    def call():
+        calls.append(None)
+        now[0] += 2.0 if len(calls) <= compiling else 1e-4
+
+    monkeypatch.setattr("vecprod_gpu.bench.clocks.time.perf_counter", lambda: now[0])
+    timer = WallClock(turn_seconds=0.02).timer(Runner("ours", call))
+    assert timer.turn() == pytest.approx(1e-4)
+    before = len(calls)
+    assert timer.turn() == pytest.approx(1e-4)
+    assert len(calls) - before == 1 + 200
+
+
 @pytest.mark.parametrize("clock", [WallClock(turn_seconds=0), CallClock(calls=2)])
 def test_memory_that_is_given_is_spoilt_before_the_check(clock):
     out = np.zeros(2)

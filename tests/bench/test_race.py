@@ -16,9 +16,9 @@ def test_every_runner_takes_every_turn_in_rotating_order():
     log = []
     runners = [Runner(name, lambda name=name: log.append(name), None) for name in ("ours", "a", "b")]
     outcome = run("row", runners, np.ones(1), tolerance=0.0, turns=4, clock=ONCE)
-    checks, first_turn, later = log[:3], log[3:12], log[12:]
+    checks, first_turn, later = log[:3], log[3:18], log[18:]
     assert checks == ["ours", "a", "b"]
-    assert first_turn == ["ours"] * 3 + ["a"] * 3 + ["b"] * 3  # one of three counts how many fill a turn
+    assert first_turn == ["ours"] * 5 + ["a"] * 5 + ["b"] * 5  # three tell how many fill a turn
     assert later[::2] == ["a", "b", "ours", "b", "ours", "a", "ours", "a", "b"]
     assert later[1::2] == later[::2]  # each turn begins with a call that is not timed
     assert {name: len(timing.seconds) for name, timing in outcome.timings.items()} == dict.fromkeys(
