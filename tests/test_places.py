@@ -63,19 +63,35 @@ def where_they_wait(pool):
     return [os.sched_getaffinity(thread) for thread in pool.places._waiting]
 
 
-def test_those_who_wait_are_kept_off_the_processor_of_each_caller(pool, caller):
+def test_helpers_are_kept_off_the_processor_of_each_caller(pool, caller):
     for caller[0] in (ALLOWED[1], ALLOWED[0], ALLOWED[-1]):
-        call(pool)
-        assert where_they_wait(pool) == [set(ALLOWED) - {caller[0]}] * 2
+        elsewhere = set(ALLOWED) - {caller[0]}
+        assert call(pool) == elsewhere
+        assert where_they_wait(pool) == [elsewhere] * 2
 
 
-def test_who_works_may_be_moved_anywhere(pool):
-    """As may the threads and processes that its task starts, which inherit where it may run."""
-    for _ in range(2):
-        assert call(pool) == set(ALLOWED)
+def test_a_task_may_let_its_thread_roam_until_it_waits(pool, caller):
+    """As one must that takes long, or starts threads and processes, which inherit where it may run."""
+    all_there, seen = threading.Barrier(3), []
+
+    def task():
+        _threads.roam()
+        seen.append(os.sched_getaffinity(0))
+        all_there.wait(30)
+
+    pool.start(task, 2)
+    all_there.wait(30)
+    wait_for_both(pool)
+    assert seen == [set(ALLOWED)] * 2
+    assert where_they_wait(pool) == [set(ALLOWED) - {caller[0]}] * 2
 
 
-def test_who_works_for_one_caller_is_not_moved_by_another(pool, caller, monkeypatch):
+def test_a_thread_of_no_pool_roams_already(pool):
+    _threads.roam()
+    assert os.sched_getaffinity(0) == set(ALLOWED)
+
+
+def test_who_works_for_one_caller_is_not_moved_by_another(pool, caller):
     at_work, may_end = threading.Event(), threading.Event()
 
     def task():
@@ -87,7 +103,7 @@ def test_who_works_for_one_caller_is_not_moved_by_another(pool, caller, monkeypa
     (worker,) = pool.places._home.keys() - pool.places._waiting
     caller[0] = ALLOWED[1]
     pool.places.make_room()
-    assert os.sched_getaffinity(worker) == set(ALLOWED)
+    assert os.sched_getaffinity(worker) == set(ALLOWED) - {ALLOWED[0]}
     may_end.set()
     wait_for_both(pool)
     assert where_they_wait(pool) == [set(ALLOWED) - {ALLOWED[1]}] * 2

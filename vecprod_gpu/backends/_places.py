@@ -32,12 +32,16 @@ MOST = 16  # threads of a pool that are moved when a caller was: each takes 3 us
 
 
 class Places:
-    """Where the threads of a pool may run: while they wait, anywhere but where the latest caller does."""
+    """Where the threads of a pool may run: anywhere but where the latest caller does.
+
+    That of their own task as long as they work: they wait for the GIL, and are woken, between two blocks.
+    """
 
     def __init__(self) -> None:
         self._home: dict[int, set[int]] = {}  # by each thread: the processors where it began
+        self._avoided: dict[int, int | None] = {}  # and which of them it is kept off
         self._waiting: set[int] = set()
-        self._caller: int | None = None  # the processor that those who wait are kept off
+        self._caller: int | None = None  # the processor of the latest caller
         self._changing = threading.Lock()
 
     def arrive(self) -> None:
@@ -47,17 +51,21 @@ class Places:
                 self._home[threading.get_native_id()] = os.sched_getaffinity(0)
 
     def work(self, task: Callable[[], None]) -> None:
-        """Do a task on a thread of the pool; meanwhile the thread, and what the task starts, run anywhere."""
+        """Do a task on a thread of the pool, which no caller moves meanwhile."""
         thread = threading.get_native_id()
         with self._changing:
             self._waiting.discard(thread)
-            self._keep_off(thread, None)
         try:
             task()
         finally:
             with self._changing:
                 self._keep_off(thread, self._caller)
                 self._waiting.add(thread)
+
+    def roam(self) -> None:
+        """Let the thread that calls this, and those that its task will start, run anywhere until it waits."""
+        with self._changing:
+            self._keep_off(threading.get_native_id(), None)
 
     def make_room(self) -> None:
         """Keep those that wait off the processor of the thread that calls this.
@@ -73,6 +81,10 @@ class Places:
 
     def _keep_off(self, thread: int, processor: int | None) -> None:
         """Let a thread run wherever it began, but for one processor if there are others."""
-        if home := self._home.get(thread):
-            with suppress(OSError):  # the system does not allow it, or has taken processors away
-                os.sched_setaffinity(thread, home - {processor} or home)
+        home = self._home.get(thread)
+        if home is None or self._avoided.get(thread) == processor:
+            return
+        self._avoided[thread] = None  # until it is true: an interrupt may come in between
+        with suppress(OSError):  # the system does not allow it, or has taken processors away
+            os.sched_setaffinity(thread, home - {processor} or home)
+        self._avoided[thread] = processor

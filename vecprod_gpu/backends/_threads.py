@@ -146,8 +146,15 @@ def seat(threads: int, seats: Seats) -> None:
             return
 
 
+def roam() -> None:
+    """Let the thread that calls this, if it is of the pool, run anywhere, with all that its task starts."""
+    if _pool is not None:
+        _pool.places.roam()
+
+
 def _sit(seats: Seats) -> None:
     try:
+        roam()  # its callers may come to where it is
         seats.sit_down()
     finally:
         _seated.pop()

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..._arrays import Array, Kind
 from ..._libraries import takes_any_library
-from ...backends._threads import as_one_of_many, for_each_block, thread_count
+from ...backends._threads import as_one_of_many, for_each_block, roam, thread_count
 from ...errors import ArgumentError, ShapeError
 from . import archive
 from .rows import Host, Layout, Rows, gather, join
@@ -57,6 +57,7 @@ def _at_once(summarise: Summarise, segments: list[Rows]) -> list[Any]:
     found: dict[int, list[Any]] = {}
 
     def task(start: int, stop: int) -> None:
+        roam()  # a task takes long, and what it reads may start threads
         with as_one_of_many():
             found[start] = [summary for _, summary in in_turn(summarise, segments[start:stop])]
 
