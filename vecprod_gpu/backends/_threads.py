@@ -26,7 +26,7 @@ SOON = 1e-3  # seconds between the beginnings of calls that follow each other
 
 
 class _Pool(ThreadPoolExecutor):
-    """A pool that tells its size; its threads start as they are needed, and run beside their caller."""
+    """A pool that tells its size; its threads start as they are needed, away from their caller."""
 
     def __init__(self, size: int) -> None:
         self.places = Places()

@@ -122,7 +122,8 @@ def cross(a: Array, b: Array, out: Array) -> None:
     # of two axes they are rows already
     if out.ndim > 2 and (packed := all_packed(a, b, out)) is not None:
         a, b, out = packed
-    _over_vectors(_cross_writer(a, b, out), broadcast_to(a, out.shape), broadcast_to(b, out.shape), out)
+        a, b = broadcast_to(a, out.shape), broadcast_to(b, out.shape)
+    _over_vectors(_cross_writer(a, b, out), a, b, out)
 
 
 def _cross_writer(a: Array, b: Array, out: Array) -> Callable[[Array, Array, Array], Any]:
