@@ -393,9 +393,11 @@ class TestBothWaysThroughASmallCall:
             monkeypatch.setattr(f"vecprod_gpu._short_products.{ufuncs}", {})
         if request.param == "short way":
             monkeypatch.undo()
-            ones = np.ones((2, 3))
-            vp.cross(ones, ones)
-            vp.batched_outer(ones, ones)
+            few, more = np.ones((2, 3)), np.ones((20, 3))
+            with vp.use_backend("cpu"):
+                for vectors in (few[0], few, more):
+                    vp.cross(vectors, vectors)
+                    vp.batched_outer(vectors, vectors)
 
     @pytest.mark.parametrize("axis", [-1.0, "last", None, np.array([-1, -1])])
     def test_axes_that_are_no_integers(self, way, axis):
@@ -419,6 +421,36 @@ class TestBothWaysThroughASmallCall:
         assert_as_numpy(vp.cross(a, b), np.cross(a, b))
         assert_as_numpy(vp.cross(a, b[0]), np.cross(a, b[0]))
         assert_as_numpy(vp.batched_outer(a, b), a[:, :, None] * b[:, None, :])
+
+    @pytest.mark.parametrize("batch", [(), (2,), (20,), (2, 3)])
+    def test_outer_products_into_out(self, way, rng, batch):
+        a, b = rng.standard_normal((*batch, 4)), rng.standard_normal((*batch, 5))
+        expected = a[..., :, None] * b[..., None, :]
+        out = np.full(expected.shape[::-1], np.nan).T
+        assert vp.batched_outer(a, b, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+
+    @pytest.mark.parametrize("batch", [(), (2,), (20,)])
+    def test_out_that_cannot_take_outer_products(self, way, batch):
+        vectors = np.ones((*batch, 3))
+        frozen = np.zeros((*batch, 3, 3))
+        frozen.flags.writeable = False
+        with pytest.raises(vp.errors.ArgumentError, match="out is read-only"):
+            vp.batched_outer(vectors, vectors, out=frozen)
+        for shape in ((2, *batch, 3, 3), (*batch, 3, 4), (*batch, 3), ()):
+            out = np.zeros(shape)
+            with pytest.raises(vp.errors.ShapeError, match="out has shape"):
+                vp.batched_outer(vectors, vectors, out=out)
+            assert not out.any()
+        with pytest.raises(vp.errors.DTypeError, match="out"):
+            vp.batched_outer(vectors, vectors, out=np.zeros((*batch, 3, 3), int))
+
+    def test_outer_products_over_their_operands(self, way, rng):
+        whole = rng.standard_normal((6, 3))
+        a, b, out = whole[:3], whole[3:4], whole[:3].reshape(1, 3, 3)
+        expected = np.outer(a[0], b[0])
+        vp.batched_outer(a[:1], b, out=out)
+        np.testing.assert_array_equal(out[0], expected)
 
 
 class TestUnusualArrays:

@@ -17,6 +17,7 @@ from .backends._host_arrays import moveaxis
 from .backends._small import (
     ALONE_CROSS_BYTES,
     CALLS_BYTES,
+    FEW_ELEMENTS,
     LONG,
     SMALL_CROSS_BYTES,
     SMALL_ELEMENTS,
@@ -80,6 +81,20 @@ def outer(a: Array, b: Array, out: Array | None) -> Array | None:
     """Outer products of a pair of vectors, or of a batch of pairs."""
     if b.dtype is not (dtype := a.dtype) or current_mode() is not None:
         return None
+    if a.size * b.size > FEW_ELEMENTS or (ufunc := small_outer.get(dtype)) is None:
+        return _more_outer(dtype, a, b, out)
+    try:  # the checks of the ufunc take less time than any here
+        if out is None:
+            return ufunc(a, b)
+        if type(out) is ndarray and out.dtype is dtype and out.shape == a.shape + b.shape[-1:]:
+            return ufunc(a, b, out)
+    except ValueError:  # the shapes do not fit, or out is read-only: the long way says which
+        pass
+    return None
+
+
+def _more_outer(dtype: np.dtype[Any], a: Array, b: Array, out: Array | None) -> Array | None:
+    """Outer products whose elements take longer than what is asked here."""
     shape, other = a.shape, b.shape
     batch, columns = shape[:-1], other[-1:]
     is_whole = bool(shape and other) and batch == other[:-1]  # nothing is broadcast

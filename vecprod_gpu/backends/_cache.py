@@ -11,15 +11,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from functools import cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding
 import numba
 from numba.core import environment
 from numba.core.caching import FunctionCache, NullCache
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.runtime import rtsys
+from numba.core.runtime import _nrt_python
 
 import vecprod_gpu.kernels as kernels
 from vecprod_gpu import _user_cache
@@ -105,30 +106,37 @@ def cached(build: Callable[[bool], Any]) -> Any:
         return build(False)
 
 
-def forgiving(cache: Any) -> Any:
+def forgiving(files: Any) -> Any:
     """A cache of Numba's, whose failures cost a compilation and no more."""
-    if cache.cache_path is not None:
-        place = Path(cache.cache_path).parent  # Numba keeps a folder for each folder of sources
-        cache.load_overload = _guarded(cache.load_overload, place)
-        cache.save_overload = _guarded(cache.save_overload, place)
-    return cache
+    if files.cache_path is not None:
+        place = Path(files.cache_path).parent  # Numba keeps a folder for each folder of sources
+        files.load_overload = _guarded(files.load_overload, place)
+        files.save_overload = _guarded(files.save_overload, place)
+    return files
 
 
 @contextmanager
 def _loading(context: Any) -> Iterator[None]:
     """Let Numba load what it compiled for the host without all that it compiles with.
 
-    It would import that first, scipy's linear algebra included, which takes longer than its own import.
-    Compiled code calls its runtime and no more. The caller holds the compiler's lock.
+    It would import that first, scipy's linear algebra included, which takes longer than its own import, and
+    compile the functions that compiled code has in itself. The caller holds the compiler's lock.
     """
     rebuild = environment._rebuild_env
-    context.refresh = partial(rtsys.initialize, context)  # in place of the method, which a compilation needs
+    context.refresh = _show_runtime  # in place of the method, which a compilation needs
     environment._rebuild_env = _environment
     try:
         yield
     finally:
         del context.refresh
         environment._rebuild_env = rebuild
+
+
+@cache
+def _show_runtime() -> None:
+    """Show compiled code what it calls: the functions of Numba's runtime that are written in C."""
+    for name, address in _nrt_python.c_helpers.items():
+        llvmlite.binding.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
 
 
 def _environment(module: str, constants: list[Any], name: str) -> Any:

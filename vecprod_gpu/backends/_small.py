@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 # Up to here a call needs no weighing against a GPU.
+FEW_ELEMENTS = 1 << 8  # of an outer product, which takes less than the checks of a longer way
 SMALL_ELEMENTS = 1 << 15  # of an outer product
 SMALL_OUTER_BYTES = 1 << 20  # of a batch of outer products
 SMALL_VECTORS_BYTES = 1 << 20  # of what is measured: angles, areas, volumes and dot products

@@ -32,7 +32,14 @@ from ._outers import SMALL
 from ._packing import frozen
 from ._processor import LAST_CACHE_BYTES
 from ._slices import all_packed, blocks_of, over_longest_axis
-from ._small import ALONE_CROSS_BYTES, ALONE_OUTER_BYTES, LONG, SMALL_CROSS_BYTES, shared_cross_rows
+from ._small import (
+    ALONE_CROSS_BYTES,
+    ALONE_OUTER_BYTES,
+    FEW_ELEMENTS,
+    LONG,
+    SMALL_CROSS_BYTES,
+    shared_cross_rows,
+)
 from ._solvers import coordinate_descent, normal_equations, proximal_descent, solution_loss, solve_positive
 from ._status import Status
 from ._stores import StoresBySize
@@ -151,7 +158,7 @@ def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None
         a = a * alpha
     if beta != 0:
         _update(a, b, beta, out)
-    elif out.ndim == 2 and out.nbytes <= SERIAL_BYTES:
+    elif (out.ndim == 2 and out.nbytes <= SERIAL_BYTES) or a.size * b.size <= FEW_ELEMENTS:
         outer_ufunc(out.dtype)(a, b, out)
     elif out.dtype.kind in _REAL and out.strides[-1] == out.itemsize:
         _outer_rows(a, b if b.strides[-1] == b.itemsize else np.ascontiguousarray(b), out)
