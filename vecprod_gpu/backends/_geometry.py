@@ -18,7 +18,7 @@ from numba import types
 from numba.extending import overload, register_jitable
 
 from ._packing import contiguous_view, packed
-from ._slices import blocks_of, in_lines, over_longest_axis
+from ._slices import in_lines, over_longest_axis
 from ._small import ALONE_MEASURES, small_measures
 from ._triples import (
     TINY,
@@ -52,7 +52,7 @@ def measure(quantity: str, vectors: tuple[Array, ...], out: Array) -> None:
     if out.size <= ALONE_MEASURES:
         ufunc(*operands)
     else:
-        shape, blocks = operands[-1].shape, blocks_of(out.size, ALONE_MEASURES)
+        shape, blocks = operands[-1].shape, out.size // ALONE_MEASURES
         over_longest_axis(shape, blocks, lambda part: ufunc(*(operand[part] for operand in operands)))
 
 

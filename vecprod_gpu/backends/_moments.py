@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from . import _float_status
+from ._lane_sums import sum_in_lanes, work_of
 from ._moment_blocks import STRIP, empty_blocks, empty_panel, empty_tile, panels_across, rows_per_block
-from ._moment_lanes import fits_lanes, lane_memory, scale_sums, sum_lanes
+from ._moment_lanes import fits_lanes
 from ._moment_sums import (
     empty_states,
     finish,
@@ -28,24 +29,19 @@ from ._moment_sums import (
 from ._reference_moments import correlate
 from ._short_rows import short_row_memory, vectors_of
 from ._sums import STRIPES, blocks_per_stripe
-from ._threads import for_each_block
-from ._vectors import LANES
+from ._threads import for_each_block_of
 
 Array = np.ndarray[Any, Any]
 
 WIDEST_MATRIX = 1 << 16  # elements; a larger one is one for all threads, others are one for each stripe
-SERIAL_WORK = 1 << 20  # multiplications; below this a second thread costs more than it brings
-PACKING_WORK = 8  # multiplications that packing an element of X takes as long as
 LEAST_PRODUCTS = 1 << 23  # of a task; with fewer a thread is sooner done than the next is begun
-LEAST_ELEMENTS = 1 << 17  # of small problems side by side; with fewer a thread is sooner done than begun
 CHUNK_BYTES = 1 << 20  # of the states of small problems, which stay in the cache until they are used
 GROUP_BYTES = 4 << 20  # of blocks that are packed before the threads turn to their products
 
 
 def gram(X: Array, Y: Array | None, weights: Array | None, out: Array) -> None:
     """See the contract in `vecprod_gpu.backends`."""
-    nothing = np.empty(0), np.empty((0, 0), out.dtype)
-    _Sums(X, Y, weights, False, 1.0, *nothing, out).compute("gram")
+    _sum("gram", X, Y, weights, False, 1.0, np.empty(0), np.empty((0, 0), out.dtype), out)
 
 
 def co_moments(
@@ -60,13 +56,23 @@ def co_moments(
     out: Array,
 ) -> None:
     """See the contract in `vecprod_gpu.backends`."""
-    _Sums(X, Y, weights, True, scale, total, means, out).compute("co_moments")
+    _sum("co_moments", X, Y, weights, True, scale, total, means, out)
     if correlation:
         correlate(out)
 
 
-class _Sums:
-    """The sums of one call: its arguments, and the arrays for its results.
+def _sum(
+    name: str,
+    X: Array,
+    Y: Array | None,
+    weights: Array | None,
+    is_centred: bool,
+    scale: float,
+    total: Array,
+    means: Array,
+    out: Array,
+) -> None:
+    """Fill total, means and out; report what happened on the way as ufuncs would, of that name and a product.
 
     Parameters
     ----------
@@ -80,26 +86,39 @@ class _Sums:
     out : (B, rows, p + q - first) array
         For the first columns of Z by those from ``first`` on.
     """
+    problems, n, p = X.shape
+    # Without elements rather than None: the types of arguments stay, and with them what was compiled.
+    Y = X[:, :, :0] if Y is None else Y
+    weights = np.empty((problems, 0), out.dtype) if weights is None else weights
+    columns = p + Y.shape[2]
+    arguments = name, X, Y, weights, is_centred, scale, total, means, out
+    if out.shape[2] == columns and fits_lanes(n, columns, out.itemsize):
+        sum_in_lanes(*arguments)
+    else:
+        _Sums(*arguments).compute()
+
+
+class _Sums:
+    """The sums of one call, in blocks of rows: the arguments of `_sum`, and what follows from them."""
 
     def __init__(
         self,
+        name: str,
         X: Array,
-        Y: Array | None,
-        weights: Array | None,
+        Y: Array,
+        weights: Array,
         is_centred: bool,
         scale: float,
         total: Array,
         means: Array,
         out: Array,
     ) -> None:
-        problems, n, p = X.shape
-        # Without elements rather than None: the types of arguments stay, and with them what was compiled.
-        self.X, self.Y = X, X[:, :, :0] if Y is None else Y
-        self.weights = np.empty((problems, 0), out.dtype) if weights is None else weights
+        self.name, self.X, self.Y, self.weights = name, X, Y, weights
         self.is_centred, self.scale = is_centred, scale
         self.total, self.means, self.out = total, means, out
+        _, n, p = X.shape
         _, rows, width = out.shape
-        columns = p + self.Y.shape[2]
+        columns = p + Y.shape[2]
         self.shape = rows, columns, columns - width
         self.vectors, self.targets = vectors_of(p, columns - p, out.dtype) if is_centred else (0, 0)
         self.block_rows = min(n, rows_per_block(columns, out.dtype, self.vectors > 0))
@@ -107,21 +126,16 @@ class _Sums:
         self.flags: list[int] = []
         self.flags_of_scaling: list[int] = []
 
-    def compute(self, name: str) -> None:
-        """Fill the results; report what happened on the way as ufuncs would, of that name and a product."""
+    def compute(self) -> None:
+        """Fill the results, and report."""
         problems = self.X.shape[0]
         matrix_size = math.prod(self.out.shape[1:])
-        in_lanes = self.shape[2] == 0 and fits_lanes(self.X.shape[1], self.shape[1], self.out.itemsize)
         in_panels = matrix_size > WIDEST_MATRIX and (self.blocks > 1 or problems == 1)
         # Here rather than on the threads, each of which would compile it.
-        function = sum_lanes if in_lanes else pack_blocks if in_panels else sum_stripes
-        sizes = (self.vectors, self.targets) if function is sum_stripes else ()
+        function = pack_blocks if in_panels else sum_stripes
+        sizes = () if in_panels else (self.vectors, self.targets)
         self.kernel = for_dtypes(function, self.X.dtype, self.out.dtype, *sizes)
-        if in_lanes:
-            groups = -(-problems // LANES)
-            least = LEAST_ELEMENTS // (self.X.shape[1] * self.shape[1] * LANES)
-            self._on_threads(self._sum_lanes, groups, max(1, groups // STRIPES, least))
-        elif in_panels:
+        if in_panels:
             self._for_each_problem(_Sums._sum_panels)
         elif self.blocks > 1 and problems < STRIPES:
             self._for_each_problem(_Sums._sum_stripes)
@@ -129,15 +143,11 @@ class _Sums:
             state_bytes = 8 * (1 + self.shape[1] + matrix_size)
             chunk = min(problems // STRIPES, CHUNK_BYTES // state_bytes)
             self._on_threads(self._sum_problems, problems, max(1, chunk))
-        _float_status.report(reduce(or_, self.flags, 0), name)
+        _float_status.report(reduce(or_, self.flags, 0), self.name)
         _float_status.report(reduce(or_, self.flags_of_scaling, 0), "multiply")
 
     def _on_threads(self, task: Callable[[int, int], None], count: int, block: int) -> None:
-        """`for_each_block`, or on this thread alone where the work is small."""
-        if self.X.shape[1] * self.out.size + PACKING_WORK * self.X.size <= SERIAL_WORK:
-            task(0, count)
-        else:
-            for_each_block(task, count, block)
+        for_each_block_of(work_of(self.X, self.out), task, count, block)
 
     def _for_each_problem(self, task: Callable[["_Sums"], None]) -> None:
         for problem in range(self.X.shape[0]):
@@ -151,18 +161,6 @@ class _Sums:
         for name in ("X", "Y", "weights", "total", "means", "out"):
             setattr(part, name, getattr(self, name)[start:stop])
         return part
-
-    def _sum_lanes(self, start: int, stop: int) -> None:
-        """Groups of small problems on one thread."""
-        _, n, _ = self.X.shape
-        lanes = lane_memory(n, self.shape[1], self.out.dtype, self.weights.size > 0)
-        results = self.total, self.means, self.out
-        inputs = self.X, self.Y, self.weights, self.is_centred
-        self.flags.append(self.kernel(*inputs, start, stop, lanes, *results))
-        if self.scale == 1 and n and not self.weights.size:
-            return  # no number would change, and a pass over the sums takes time
-        part = slice(start * LANES, stop * LANES)
-        self.flags_of_scaling.append(scale_sums(self.scale, *(result[part] for result in results)))
 
     def _sum_problems(self, start: int, stop: int) -> None:
         """Whole problems on one thread."""

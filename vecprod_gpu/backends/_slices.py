@@ -6,36 +6,18 @@ from typing import Any
 import numpy as np
 
 from ._small import LONG
-from ._threads import for_each_block, thread_count
+from ._threads import for_each_part, thread_count
 
 Array = np.ndarray[Any, Any]
 
 ALIGNED = 16  # elements of a slice, or more of them
-BLOCKS_A_THREAD = 4
-MOST = 64  # times the least block: so long a call is interrupted, or waits for the thread that is the last
+MOST = 64  # blocks of a slice: so long a call is interrupted
 
 
-def block_of(amount: int, least: int) -> int:
-    """How much of an amount a thread takes at a time, and no less than `least`.
-
-    Large blocks, since threads that come for the next one at once wait for each other's GIL: 10,000 x 64 x 64
-    float32 in blocks of 1 MiB were written by 41 GB/s, in 16 blocks by 48, in 8 by 51.
-
-    Examples
-    --------
-    >>> block_of(100, 1000), block_of(10**12, 1000)
-    (1000, 64000)
-    """
-    return max(least, min(MOST * least, amount // (BLOCKS_A_THREAD * thread_count())))
-
-
-def blocks_of(amount: int, least: int) -> int:
-    """Into how many such blocks an amount is cut."""
-    return amount // block_of(amount, least)
-
-
-def over_longest_axis(shape: tuple[int, ...], blocks: int, task: Callable[[tuple[slice, ...]], Any]) -> None:
-    """``task(part)`` for the longest axis cut into about so many slices.
+def over_longest_axis(
+    shape: tuple[int, ...], blocks: int, task: Callable[[tuple[slice, ...]], Any], most: int = MOST
+) -> None:
+    """``task(part)`` for slices of the longest axis, cut into about so many blocks; up to `most` a slice.
 
     They begin at multiples of 16 where there are many: what is aligned to bytes stays so in each.
     """
@@ -45,7 +27,33 @@ def over_longest_axis(shape: tuple[int, ...], blocks: int, task: Callable[[tuple
     block = max(1, -(-length // max(1, blocks)))
     if block > ALIGNED:
         block += -block % ALIGNED
-    for_each_block(lambda start, stop: task((*before, slice(start, stop))), length, block)
+    parts = tapered(length, block, most, thread_count())
+    for_each_part(lambda start, stop: task((*before, slice(start, stop))), iter(parts), len(parts))
+
+
+def tapered(length: int, block: int, most: int, threads: int) -> list[tuple[int, int]]:
+    """Starts and stops of parts that are whole blocks: of many at first, and of one block at the end.
+
+    Threads that come for the next part wait for each other's GIL, and for the thread that is the last.
+    This is guided self-scheduling (Polychronopoulos and Kuck, IEEE Transactions on Computers C-36, 1987),
+    with half of a thread's share.
+
+    Examples
+    --------
+    >>> tapered(100, 10, 64, threads=2)
+    [(0, 20), (20, 40), (40, 50), (50, 60), (60, 70), (70, 80), (80, 90), (90, 100)]
+    >>> tapered(100, 10, 64, threads=1)
+    [(0, 100)]
+    """
+    parts = []
+    start = 0
+    while start < length:
+        left = -(-(length - start) // block)
+        share = left if threads == 1 else left // (2 * threads)
+        stop = min(length, start + block * max(1, min(most, share)))
+        parts.append((start, stop))
+        start = stop
+    return parts
 
 
 def packed_rows(vectors: Array) -> Array | None:

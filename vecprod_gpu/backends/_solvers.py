@@ -12,11 +12,10 @@ import numpy as np
 
 from . import _reference_solvers
 from ._descent import MODELS_AT_ONCE, descend_by_coordinates, descend_by_steps
-from ._moments import SERIAL_WORK
 from ._numba import compiled
 from ._packing import frozen
 from ._systems import solve_systems, system_memory
-from ._threads import for_each_block
+from ._threads import SERIAL_WORK, for_each_block_of
 from ._vectors import LANES
 
 Array = np.ndarray[Any, Any]
@@ -118,11 +117,8 @@ def _inputs(*arrays: Array) -> list[Array]:
 
 
 def _share(task: Callable[[int, int], None], count: int, work: int) -> None:
-    """`for_each_block`, or on this thread alone where the multiplications are few."""
-    if work <= SERIAL_WORK:
-        task(0, count)
-    else:
-        for_each_block(task, count, max(1, count // TASKS, count * LEAST_WORK // work))
+    """The tasks on threads, where there is work for several."""
+    for_each_block_of(work, task, count, max(1, count // TASKS, count * LEAST_WORK // max(1, work)))
 
 
 # --- What co-moments say of a regression -----------------------------------------------------------

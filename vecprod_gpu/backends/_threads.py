@@ -22,6 +22,7 @@ from typing import Protocol
 from ._places import Places
 
 SLEEPS = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"  # threads are not to wait awake
+SERIAL_WORK = 1 << 20  # multiplications; below this a second thread costs more than it brings
 SOON = 1e-3  # seconds between the beginnings of calls that follow each other
 
 
@@ -163,28 +164,44 @@ def _sit(seats: Seats) -> None:
 def for_each_block(task: Callable[[int, int], None], count: int, block: int) -> None:
     """Call ``task(start, stop)`` over ``range(count)`` in blocks, on as many threads as are useful.
 
-    The calling thread works too, so a pool whose threads are all busy delays nobody.  After an
-    error or an interrupt no new block begins, and none is running any more when it is raised.
+    See `for_each_part`.
     """
-    starts = itertools.count(0, block)
-    blocks = -(-count // block)
+    stops = itertools.chain(range(block, count, block), (count,))
+    for_each_part(task, zip(range(0, count, block), stops, strict=False), -(-count // block))
+
+
+def for_each_block_of(work: int, task: Callable[[int, int], None], count: int, block: int) -> None:
+    """`for_each_block`, or on this thread alone where the multiplications in all are few."""
+    if work <= SERIAL_WORK:
+        task(0, count)
+    else:
+        for_each_block(task, count, block)
+
+
+def for_each_part(task: Callable[[int, int], None], parts: Iterator[tuple[int, int]], count: int) -> None:
+    """Call ``task(start, stop)`` for some parts, so many in all, on as many threads as are useful.
+
+    The calling thread works too, so a pool whose threads are all busy delays nobody.  After an
+    error or an interrupt no new part begins, and none is running any more when it is raised.
+    Threads take the parts in turn, so ``next`` has to be one step of the interpreter, as it is of a list's.
+    """
     stopped = False
     errors: list[BaseException] = []
     helpers = _Helpers()
 
     def work() -> None:
         nonlocal stopped
-        for start in starts:
-            if start >= count or stopped:
+        for start, stop in parts:
+            if stopped:
                 return
             try:
-                task(start, min(start + block, count))
+                task(start, stop)
             except BaseException:
                 stopped = True
                 raise
 
     def help_out() -> None:
-        helpers.begun.append(None)  # before `stopped` is read: whoever waits sees this, or no block begins
+        helpers.begun.append(None)  # before `stopped` is read: whoever waits sees this, or no part begins
         try:
             work()
         except BaseException as error:
@@ -195,7 +212,7 @@ def for_each_block(task: Callable[[int, int], None], count: int, block: int) -> 
 
     threads = thread_count()
     try:
-        _submit(help_out, min(threads, blocks) - 1, threads)
+        _submit(help_out, min(threads, count) - 1, threads)
         work()
     finally:
         stopped = True

@@ -13,7 +13,7 @@ from numba.extending import overload, register_jitable
 
 from ._numba import SUMS
 from ._packing import are_packed, packed
-from ._slices import blocks_of, in_lines, over_longest_axis
+from ._slices import in_lines, over_longest_axis
 from ._small import small_vecdot
 from ._triples import inlined
 from ._ufuncs import Ufunc, build
@@ -36,7 +36,7 @@ def vecdot(a: Array, b: Array, out: Array) -> None:
     if nbytes <= SERIAL_BYTES:
         ufunc(a, b, out)
     else:
-        blocks = blocks_of(nbytes, BLOCK_BYTES)
+        blocks = nbytes // BLOCK_BYTES
         over_longest_axis(out.shape, blocks, lambda part: ufunc(a[part], b[part], out[part]))
 
 

@@ -31,7 +31,7 @@ from ._normals import face_normals, grid_normals, vertex_normals
 from ._outers import SMALL
 from ._packing import frozen
 from ._processor import LAST_CACHE_BYTES
-from ._slices import all_packed, blocks_of, over_longest_axis
+from ._slices import MOST, all_packed, over_longest_axis
 from ._small import (
     ALONE_CROSS_BYTES,
     ALONE_OUTER_BYTES,
@@ -104,7 +104,7 @@ BROADCAST_BYTES = 1 << 16  # below this NumPy broadcasts at less cost than a fas
 _NO_LOSS = np.empty((0, 0))
 _OUTER_STORES, _CROSS_STORES = StoresBySize(), StoresBySize()
 
-BLOCK_BYTES = 1 << 20  # of a result, for one thread at a time: the least of a product, all of an update
+BLOCK_BYTES = 1 << 20  # of a result, for one thread at a time: the last ones of a product, all of an update
 
 
 def status() -> Status:
@@ -146,7 +146,7 @@ def _cross_writer(a: Array, b: Array, out: Array) -> Callable[[Array, Array, Arr
 
 def _over_vectors(task: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array) -> None:
     """``task`` on matching parts of a, b and out, cut along the longest axis but that of the components."""
-    blocks = blocks_of(out.nbytes, BLOCK_BYTES) if out.nbytes > SMALL_CROSS_BYTES else 1
+    blocks = out.nbytes // BLOCK_BYTES if out.nbytes > SMALL_CROSS_BYTES else 1
     over_longest_axis(out.shape[:-1], blocks, lambda part: task(a[part], b[part], out[part]))
 
 
@@ -163,7 +163,7 @@ def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None
     elif out.dtype.kind in _REAL and out.strides[-1] == out.itemsize:
         _outer_rows(a, b if b.strides[-1] == b.itemsize else np.ascontiguousarray(b), out)
     else:
-        _over_rows(outer_ufunc(out.dtype), a, b, out, blocks_of(out.nbytes, BLOCK_BYTES))
+        _over_rows(outer_ufunc(out.dtype), a, b, out)
 
 
 def _outer_rows(a: Array, b: Array, out: Array) -> None:
@@ -180,8 +180,7 @@ def _outer_rows(a: Array, b: Array, out: Array) -> None:
     if (are_small_squares or n * out.itemsize % STREAM_BYTES == 0) and _goes_to_memory(a, b, out):
         past_cache = outer_rows_ufunc(out.dtype, past_cache=True)
         multiply = _OUTER_STORES.writer(multiply, past_cache, out.nbytes)
-    blocks = blocks_of(out.nbytes, BLOCK_BYTES) if out.nbytes > ALONE_OUTER_BYTES else 1
-    _over_rows(multiply, a, b, out, blocks)
+    _over_rows(multiply, a, b, out)
 
 
 def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
@@ -193,7 +192,7 @@ def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
             np.multiply(out, beta, out=out)
         np.add(out, ufunc(a, b), out=out)
 
-    _over_rows(update, a, b, out, out.nbytes // BLOCK_BYTES)
+    _over_rows(update, a, b, out, alone_bytes=BLOCK_BYTES, most=1)
 
 
 def _goes_to_memory(a: Array, b: Array, out: Array) -> bool:
@@ -205,7 +204,12 @@ def _goes_to_memory(a: Array, b: Array, out: Array) -> bool:
 
 
 def _over_rows(
-    task: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array, blocks: int
+    task: Callable[[Array, Array, Array], Any],
+    a: Array,
+    b: Array,
+    out: Array,
+    alone_bytes: int = ALONE_OUTER_BYTES,
+    most: int = MOST,
 ) -> None:
     """``task`` on matching parts of a, b and out, cut along the longest axis but the columns."""
     a, b = broadcast_to(a, out.shape[:-1]), broadcast_to(b, (*out.shape[:-2], out.shape[-1]))
@@ -214,7 +218,8 @@ def _over_rows(
     def part_task(part: tuple[slice, ...]) -> None:
         task(a[part], b[part[:batch_axes]], out[part])
 
-    over_longest_axis(out.shape[:-1], blocks, part_task)
+    blocks = out.nbytes // BLOCK_BYTES if out.nbytes > alone_bytes else 1
+    over_longest_axis(out.shape[:-1], blocks, part_task, most)
 
 
 def linreg_pass(
