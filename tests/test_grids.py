@@ -133,8 +133,25 @@ class TestDerivatives:
             ({"dx": np.ones((3, 1))}, "ShapeError", "dx has shape (3, 1)"),
             ({"dx": 0}, "ArgumentError", "dx must not be 0"),
             ({"dx": np.nan}, "ArgumentError", "dx must be finite"),
-            ({"dx": [1, 0, 2]}, "ArgumentError", "dx must be finite and not 0; it is 0.0 in row 1"),
-            ({"dx": [1, 2, np.inf]}, "ArgumentError", "dx must be finite and not 0; it is inf in row 2"),
+            (
+                {"dx": [1, 0, 2]},
+                "ArgumentError",
+                "dx must be finite and not 0 in float64; it is 0 in row 1",
+            ),
+            (
+                {"dx": [1, 2, np.inf]},
+                "ArgumentError",
+                "dx must be finite and not 0 in float64; it is inf in row 2",
+            ),
+            *(
+                ({"z": np.ones((3, 4), "f"), "dx": dx}, "ArgumentError", "in float32; it is 1e-50 in row 0")
+                for dx in (1e-50, [1e-50, 1, 1])
+            ),
+            (
+                {"z": np.ones((3, 4), "f"), "dx": 1e40},
+                "ArgumentError",
+                "dx must be finite and not 0 in float32",
+            ),
             ({"dx": 1j}, "DTypeError", "dx must be a real number"),
             ({"dx": [1j, 1, 1]}, "DTypeError", "dx has dtype complex128"),
             ({"dy": 0.0}, "ArgumentError", "dy must not be 0"),

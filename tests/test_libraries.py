@@ -151,6 +151,12 @@ def test_bfloat16_of_numpy(pair, name):
 def test_bfloat16_beside_wider_numbers(pair):
     a = pair[0].astype(ml_dtypes.bfloat16)
     assert vp.gram(a, pair[1]).dtype == np.float64
+    single = pair[1].astype(np.float32)
+    for result in (vp.cross(a, single), vp.cross(single, a), vp.gram(a, weights=single[:, 0])):
+        assert result.dtype == np.float32
+    np.testing.assert_array_equal(vp.cross(a, single), np.cross(a.astype(np.float32), single))
+    assert vp.cross(a, single[:1].astype(np.float16)).dtype == np.float32
+    assert vp.cross(a, np.ones(3, np.int8)).dtype == a.dtype
     assert vp.cov(a, rowvar=False, dtype=np.float32).dtype == np.float32
     out = np.zeros((3, 3), ml_dtypes.bfloat16)
     assert vp.gram(a, out=out) is out

@@ -422,6 +422,15 @@ class TestBothWaysThroughASmallCall:
         assert_as_numpy(vp.cross(a, b[0]), np.cross(a, b[0]))
         assert_as_numpy(vp.batched_outer(a, b), a[:, :, None] * b[:, None, :])
 
+    @pytest.mark.parametrize("batch", [(4, 3, 2), (2, 30, 20)])
+    def test_results_lie_in_c_order(self, way, rng, batch):
+        a = np.asfortranarray(rng.standard_normal((*batch, 3)))
+        one = np.broadcast_to(rng.standard_normal(3), a.shape)
+        for b in (a, one):
+            assert vp.cross(a, b).flags.c_contiguous
+            assert vp.batched_outer(a, b).flags.c_contiguous
+            assert vp.cross(a.T, b.T, axis=0).strides == np.cross(a.T, b.T, axis=0).strides
+
     @pytest.mark.parametrize("batch", [(), (2,), (20,), (2, 3)])
     def test_outer_products_into_out(self, way, rng, batch):
         a, b = rng.standard_normal((*batch, 4)), rng.standard_normal((*batch, 5))
@@ -508,6 +517,20 @@ class TestWarnings:
             vp.outer(huge, huge)
         with pytest.warns(RuntimeWarning, match="invalid"):
             vp.outer(np.array([np.inf], dtype), np.zeros(1, dtype))
+
+    @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint32", "int64", "uint64"])
+    def test_integers_wrap_in_silence(self, host_backend, dtype):
+        limits = np.iinfo(dtype)
+        a, b = np.array([limits.max, 2, limits.min], dtype), np.array([3, limits.max, 5], dtype)
+        with np.errstate(all="raise"):
+            for lead in ((), (2,)):
+                shape = (*lead, 3)
+                batch = np.broadcast_to(a, shape), np.broadcast_to(b, shape)
+                np.testing.assert_array_equal(vp.cross(*batch), np.cross(*batch))
+                volume = vp.triple_product(batch[0], batch[1], batch[0])
+                assert volume.shape == lead
+                assert not volume.any()
+            np.testing.assert_array_equal(vp.outer(a, b), np.outer(a, b))
 
     def test_errstate_is_followed(self, host_backend):
         huge = np.full((4, 3), 1e300)

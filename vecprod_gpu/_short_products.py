@@ -60,7 +60,7 @@ def cross(a: Array, b: Array, out: Array | None) -> Array | None:
             return _large_cross(a, b, out)
         if (share := shared_cross_rows.get(dtype)) is not None and (shared := share(a, b, out)) is not None:
             return shared
-    return ufunc(a, b) if out is None else ufunc(a, b, out)
+    return ufunc(a, b, order="C") if out is None else ufunc(a, b, out)
 
 
 def cross_along(a: Array, b: Array, axisa: int, axisb: int, axisc: int, out: Array | None) -> Array | None:
@@ -85,7 +85,7 @@ def outer(a: Array, b: Array, out: Array | None) -> Array | None:
         return _more_outer(dtype, a, b, out)
     try:  # the checks of the ufunc take less time than any here
         if out is None:
-            return ufunc(a, b)
+            return ufunc(a, b, order="C")  # not that of the operands: as the long way
         if type(out) is ndarray and out.dtype is dtype and out.shape == a.shape + b.shape[-1:]:
             return ufunc(a, b, out)
     except ValueError:  # the shapes do not fit, or out is read-only: the long way says which
@@ -112,7 +112,7 @@ def _more_outer(dtype: np.dtype[Any], a: Array, b: Array, out: Array | None) -> 
     if not is_small:
         return _large_outer(a, b, out, shape + columns)
     try:
-        return ufunc(a, b) if out is None else ufunc(a, b, out)
+        return ufunc(a, b, order="C") if out is None else ufunc(a, b, out)
     except ValueError:  # the shapes do not fit: the long way says which
         return None
 

@@ -292,7 +292,7 @@ def grid_normals(z: Array, dx: Any = 1.0, dy: float = 1.0, *, out: Array | None 
     ShapeError, DTypeError, DeviceError
         If z or dx has not the shape or dtype above, or ``out`` does not fit.
     ArgumentError
-        If a step is 0 or not finite, or ``out`` is read-only.
+        If a step is 0 or not finite, dx in the dtype that z is computed in, or ``out`` is read-only.
 
     Notes
     -----
@@ -312,7 +312,7 @@ def grid_normals(z: Array, dx: Any = 1.0, dy: float = 1.0, *, out: Array | None 
         raise ShapeError(f"z has shape {z_shape}; needed is (..., H, W), with at least 2 rows and 2 columns")
     *lead, rows, columns = z_shape
     dtype = _floating("z", z)
-    steps = _steps(dx, rows).astype(summing_dtype(dtype))
+    steps = _steps(dx, rows, summing_dtype(dtype))
     dy = _nonzero("dy", dy)
     shape = (*lead, rows, columns, 3)
     if out is not None:
@@ -451,18 +451,20 @@ def _floating(name: str, array: Array) -> np.dtype[Any]:
     return _real(name, array, keeps_integers=False)
 
 
-def _steps(dx: Any, rows: int) -> np.ndarray[Any, Any]:
-    """The step along the last axis in each row, in float64."""
+def _steps(dx: Any, rows: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """The step along the last axis in each row."""
     steps = np.asarray(dx)
     if steps.ndim == 0:
-        return np.full(rows, _nonzero("dx", dx))
-    if steps.shape != (rows,):
+        steps = np.full(rows, _nonzero("dx", dx))
+    elif steps.shape != (rows,):
         raise ShapeError(f"dx has shape {steps.shape}; needed is a number, or ({rows},), one for each row")
-    steps = steps.astype(_floating("dx", steps))
-    bad = np.flatnonzero(~np.isfinite(steps) | (steps == 0))
+    with np.errstate(over="ignore", under="ignore"):
+        held = steps.astype(_floating("dx", steps)).astype(dtype)
+    bad = np.flatnonzero(~np.isfinite(held) | (held == 0))
     if bad.size:
-        raise ArgumentError(f"dx must be finite and not 0; it is {steps[bad[0]]} in row {bad[0]}")
-    return steps
+        row = bad[0]
+        raise ArgumentError(f"dx must be finite and not 0 in {dtype}; it is {steps[row]} in row {row}")
+    return held
 
 
 def _nonzero(name: str, step: Any) -> float:

@@ -54,11 +54,14 @@ class _Guests:
         self._name = function.__name__
         self._out = kwargs.get("out")
         guests = []
+        meets_wider = False
         for value in (*args, *kwargs.values()):
             if (its := library_of(value)) is library:
                 guests.append(value)
             elif its is not None:
                 _refuse_mixture(function, args, kwargs)
+            elif isinstance(value, np.ndarray) and value.dtype.kind in "fc" and value is not self._out:
+                meets_wider = True
         if not library.has_mutable_arrays and any(self._out is guest for guest in guests):
             raise ArgumentError(f"out is an array of {library.name}, which cannot be written to")
         self.first = guests[0]
@@ -66,7 +69,8 @@ class _Guests:
         self._originals: dict[int, Array] = {}
         self._views: list[Array] = []  # kept, so that no two have one id
         self._narrows = (
-            any(map(library.is_bfloat16, guests))
+            not meets_wider
+            and any(map(library.is_bfloat16, guests))
             and all(map(library.is_bfloat16, filter(library.is_floating, guests)))
             and "dtype" not in kwargs
         )

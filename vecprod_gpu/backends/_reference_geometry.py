@@ -22,6 +22,11 @@ def measure(quantity: str, vectors: tuple[Array, ...], out: Array) -> None:
     out[...] = _QUANTITIES[quantity](*vectors)
 
 
+def components(vectors: Array) -> tuple[Array, Array, Array]:
+    """The three components, each with an axis of length 1: NumPy warns of integers without axes that wrap."""
+    return vectors[..., 0:1], vectors[..., 1:2], vectors[..., 2:3]
+
+
 def face_normals(vertices: Array, faces: Array, unit: bool, out: Array) -> int:
     """See the contract in `vecprod_gpu.backends`."""
     bad = first_bad_face(faces, vertices.shape[1])
@@ -85,12 +90,9 @@ def _triple_product(a: Array, b: Array, c: Array) -> Array:
     """``a · (b × c)`` as NumPy rounds it, but float16 in float32; integers wrap."""
     if a.dtype == np.float16:
         a, b, c = (vectors.astype(np.float32) for vectors in (a, b, c))
-    volume: Array = (
-        a[..., 0] * (b[..., 1] * c[..., 2] - b[..., 2] * c[..., 1])
-        + a[..., 1] * (b[..., 2] * c[..., 0] - b[..., 0] * c[..., 2])
-        + a[..., 2] * (b[..., 0] * c[..., 1] - b[..., 1] * c[..., 0])
-    )
-    return volume
+    (a0, a1, a2), (b0, b1, b2), (c0, c1, c2) = components(a), components(b), components(c)
+    volume = a0 * (b1 * c2 - b2 * c1) + a1 * (b2 * c0 - b0 * c2) + a2 * (b0 * c1 - b1 * c0)
+    return _first(volume)
 
 
 _QUANTITIES: dict[str, Callable[..., Array]] = {

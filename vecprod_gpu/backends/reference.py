@@ -18,7 +18,7 @@ from ._host_arrays import (
     overlaps,
     reshape,
 )
-from ._reference_geometry import face_normals, grid_normals, measure, vertex_normals
+from ._reference_geometry import components, face_normals, grid_normals, measure, vertex_normals
 from ._reference_moments import co_moments, gram
 from ._reference_solvers import (
     coordinate_descent,
@@ -91,13 +91,9 @@ def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None
 
 def cross(a: Array, b: Array, out: Array) -> None:
     """See the contract in `vecprod_gpu.backends`."""
-    components = [
-        a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1],
-        a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2],
-        a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0],
-    ]
-    for axis, component in enumerate(components):
-        out[..., axis] = component
+    (a0, a1, a2), (b0, b1, b2) = components(a), components(b)
+    products = a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0
+    out[...] = np.concatenate(products, axis=-1)
 
 
 def outer_adjoint(G: Array, a: Array, b: Array, of_a: Array, of_b: Array) -> None:
