@@ -3,6 +3,7 @@
 The yardstick is exact: fractions, for as many rows as is bearable, else two passes in extended precision.
 """
 
+import io
 import tracemalloc
 from fractions import Fraction
 from functools import partial
@@ -333,6 +334,19 @@ class TestExceptions:
         X[0, :2, 1] = np.inf, -np.inf
         with np.errstate(invalid="raise"), pytest.raises(FloatingPointError, match=r"^invalid value enc"):
             operation(host, X)
+
+    @pytest.mark.parametrize(("limit", "told"), [("max", ("overflow", 2)), ("tiny", ("underflow", 4))])
+    def test_what_seterrcall_installed_is_told_as_by_numpy(self, host, limit, told):
+        X = np.full((1, 20, 3), getattr(np.finfo(np.float64), limit))
+        calls = {"ours": [], "numpy": []}
+        for whose, product in (("ours", partial(gram, host, X)), ("numpy", partial(np.multiply, X, X))):
+            with np.errstate(all="call", call=lambda *call, whose=whose: calls[whose].append(call)):
+                product()
+        assert told in calls["ours"] and told in calls["numpy"]
+        log = io.StringIO()
+        with np.errstate(all="log", call=log):
+            gram(host, X)
+        assert log.getvalue().startswith(f"Warning: {told[0]} encountered in ")
 
     def test_one_row_on_no_degree_of_freedom(self, host):
         """As in numpy.cov, whose factor is then infinite."""

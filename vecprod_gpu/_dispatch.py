@@ -242,6 +242,14 @@ def host() -> Any:
     return load("reference" if asked.backend == "reference" or not _status("cpu").available else "cpu")
 
 
+def chosen_cpu() -> Any:
+    """The module of ``cpu``, chosen for a call that needs no weighing; None where it is not available."""
+    if not _status("cpu").available:
+        return None
+    latest.backend = "cpu"
+    return load("cpu")
+
+
 def _choose_for_host(operation: str, dtype: np.dtype[Any], work: _costs.Work, asked: Mode) -> Choice:
     if asked.backend is not None:
         if load(asked.backend).supports(operation, dtype):

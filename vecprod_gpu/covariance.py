@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from . import _checks, _dispatch
+from . import _checks, _dispatch, _short_moments
 from ._arrays import Array, Kind, as_arrays, common_kind, moved, native_order, stored_dtype, summing_dtype
 from ._callers import frames_to_caller
 from ._costs import Work
@@ -279,6 +279,11 @@ def _cov_as_numpy(
     correlation: bool,
 ) -> Array:
     """Covariance or correlation of one or two sets of variables, each with at most two axes."""
+    first, other = tables.values()
+    if other is None and fweights is None and aweights is None and dtype is None:
+        short = _short_moments.covariance(first, rowvar, correction, correlation)
+        if short is not None:
+            return short
     kind = common_kind(**tables)
     observed = [
         _table(name, as_arrays(kind, array)[0], rowvar) for name, array in tables.items() if array is not None

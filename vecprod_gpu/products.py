@@ -7,7 +7,7 @@ import numpy as np
 from numpy import ndarray
 from numpy.lib.array_utils import normalize_axis_index
 
-from . import _checks, _dispatch, _short_products
+from . import _checks, _dispatch, _short_moments, _short_products
 from ._arrays import Array, Kind, as_arrays, common_kind, moved, result_dtype, summing_dtype
 from ._costs import Work, cross_work, outer_work
 from ._destination import Destination
@@ -262,6 +262,8 @@ def gram(
     array([[2.5],
            [4. ]])
     """
+    if Y is None and weights is None and out is None and (short := _short_moments.gram(X)) is not None:
+        return short
     arguments = {"X": X, "Y": Y, "weights": weights}
     kind = common_kind(**arguments, out=out)
     given: dict[str, Array] = {

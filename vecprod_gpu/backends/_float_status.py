@@ -25,11 +25,12 @@ else:
     _INVALID, _DIVIDE, _OVERFLOW, _UNDERFLOW = 0x01, 0x04, 0x08, 0x10
 _WATCHED = _INVALID | _DIVIDE | _OVERFLOW | _UNDERFLOW
 
+# The processor's flag; what NumPy says; and its flag for functions that np.seterrcall installs.
 _KINDS = {
-    "invalid": (_INVALID, "invalid value"),
-    "divide": (_DIVIDE, "divide by zero"),
-    "over": (_OVERFLOW, "overflow"),
-    "under": (_UNDERFLOW, "underflow"),
+    "invalid": (_INVALID, "invalid value", 8),
+    "divide": (_DIVIDE, "divide by zero", 1),
+    "over": (_OVERFLOW, "overflow", 2),
+    "under": (_UNDERFLOW, "underflow", 4),
 }
 
 
@@ -78,24 +79,22 @@ def report(flags: int, name: str) -> None:
     if not flags:
         return
     actions = np.geterr()
-    for kind, (flag, description) in _KINDS.items():
+    for kind, (flag, description, numpys_flag) in _KINDS.items():
         if flags & flag:
-            _act(actions[kind], f"{description} encountered in {name}", flag)  # type: ignore[literal-required]
+            _act(actions[kind], description, name, numpys_flag)  # type: ignore[literal-required]
 
 
-def _act(action: str, message: str, flag: int) -> None:
+def _act(action: str, description: str, name: str, flag: int) -> None:
     """Do what np.errstate prescribes for one kind of error."""
+    message = f"{description} encountered in {name}"
+    receiver: Any = np.geterrcall()
     if action == "warn":
         warnings.warn(message, RuntimeWarning, stacklevel=frames_to_caller())
     elif action == "raise":
         raise FloatingPointError(message)
     elif action == "print":
         print(f"Warning: {message}")
-    elif action in ("call", "log"):
-        _hand_over(np.geterrcall(), action, message, flag)
-
-
-def _hand_over(receiver: Any, action: str, message: str, flag: int) -> None:
-    """Give the message to what np.seterrcall installed: a function, or an object with ``write``."""
-    if receiver is not None:
-        receiver(message, flag) if action == "call" else receiver.write(f"Warning: {message}\n")
+    elif action == "call" and receiver is not None:
+        receiver(description, flag)
+    elif action == "log" and receiver is not None:
+        receiver.write(f"Warning: {message}\n")

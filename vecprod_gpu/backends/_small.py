@@ -12,6 +12,7 @@ import numpy as np
 FEW_ELEMENTS = 1 << 8  # of an outer product, which takes less than the checks of a longer way
 SMALL_ELEMENTS = 1 << 15  # of an outer product
 SMALL_OUTER_BYTES = 1 << 20  # of a batch of outer products
+SMALL_PRODUCTS = 1 << 18  # of numbers, of the rows of a table with themselves
 SMALL_VECTORS_BYTES = 1 << 20  # of what is measured: angles, areas, volumes and dot products
 
 # Up to here a thread that sleeps costs more than it brings.
