@@ -18,7 +18,8 @@ def test_parts_are_whole_blocks_that_become_fewer(length, block, most, threads):
     assert starts[1:] == stops[:-1]
     assert all(start % block == 0 for start in starts)
     sizes = [-(-(stop - start) // block) for start, stop in parts]
-    assert 1 <= min(sizes) and max(sizes) <= most
+    assert min(sizes) >= 1
+    assert max(sizes) <= most
     assert all(later <= earlier for earlier, later in itertools.pairwise(sizes))
 
 
