@@ -93,8 +93,10 @@ def load(file: Path) -> Document:
     """
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"{file}: {error}") from None
+    except OSError as error:
+        raise BadInputError(f"cannot read {file}: {error.strerror}") from None
+    except ValueError as error:
+        raise BadInputError(f"{file} is no JSON: {error}") from None
     found = results.get("schema") if isinstance(results, dict) else None
     if found != SCHEMA:
         raise BadInputError(f"{file} holds no results of schema {SCHEMA}, but {found!r}")

@@ -1,5 +1,6 @@
 """A whole fit by gradient steps, against closed forms and against the same iteration in NumPy."""
 
+import warnings
 from functools import partial
 
 import numpy as np
@@ -78,6 +79,23 @@ def test_far_offsets_do_not_harm_float32(host_backend, rng):
     fit = descend(X, (y - y.mean()).astype(np.float32), learning_rate=0.5, max_iter=200)
     # The spacing of float32 at 1e4 is 1e-3 of the spread of X; without centring the error is above 1.
     np.testing.assert_allclose(fit.coef, true, atol=2e-3)
+
+
+@pytest.mark.parametrize("weight", [np.float16(60_000), np.float32(3e38)])
+@pytest.mark.parametrize("solver", ["auto", "svd", "cd"])
+def test_weights_may_add_up_to_more_than_their_dtype_holds(host_backend, rng, solver, weight):
+    X, y = draw(rng)
+    s = np.full(len(y), weight)
+    s[::3] /= 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit = vp.linreg_fit(X, y, sample_weight=s, solver=solver)
+        search = vp.linreg_search(X, y, sample_weight=s, cv=4)
+    root = np.sqrt(s.astype(float) / s.max())[:, np.newaxis]
+    columns = np.column_stack([X, np.ones(len(y))])
+    expected = np.linalg.lstsq(root * columns, root[:, 0] * y, rcond=None)[0]
+    np.testing.assert_allclose([*fit.coef, fit.intercept], expected, rtol=1e-3 if solver == "cd" else 1e-10)
+    np.testing.assert_allclose(search.coef, expected[:-1], rtol=1e-10)
 
 
 def test_integer_weights_repeat_rows(host_backend, rng):
@@ -172,6 +190,12 @@ def test_score_of_a_constant_target(host_backend):
         ({"learning_rate": -1}, ValueError, "learning_rate must be finite and more than 0.0"),
         ({"max_iter": 1.5}, TypeError, "max_iter must be an integer, not 1.5"),
         ({"max_iter": -1}, ValueError, "max_iter must be at least 0; it is -1"),
+        ({"max_iter": True}, TypeError, "max_iter must be an integer, not True"),
+        ({"fit_intercept": "no"}, TypeError, "fit_intercept must be True or False, not 'no'"),
+        ({"fit_intercept": None}, TypeError, "fit_intercept must be True or False, not None"),
+        ({"fit_intercept": np.ones(2, bool)}, TypeError, "fit_intercept must be True or False, not array"),
+        ({"momentum": 0.5, "nesterov": "yes"}, TypeError, "nesterov must be True or False, not 'yes'"),
+        ({"callback": 5}, TypeError, "callback must be a function, not 5"),
         ({"tol": -1e-3}, ValueError, "tol must be finite and at least 0.0"),
         (
             {"sample_weight": [1, -1, 1, 1]},
@@ -186,6 +210,34 @@ def test_errors(backend, how, error, words):
     with pytest.raises(error) as raised:
         descend(np.ones((4, 2)), np.arange(4.0), **{"learning_rate": 0.1, **how})
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["X", "y", "sample_weight"])
+@pytest.mark.parametrize("kind", ["csr_matrix", "csr_array", "coo_array", "dok_array"])
+def test_sparse_arrays_are_refused(host_backend, kind, name):
+    sparse = getattr(pytest.importorskip("scipy.sparse"), kind)
+    given = {"X": np.ones((4, 2)), "y": np.ones((4, 1)), "sample_weight": np.ones((4, 1))}
+    given[name] = sparse(given[name])
+    with pytest.raises(
+        vp.errors.DTypeError, match=rf"{name} is sparse, .* needed is a dense array: {name}.toarray"
+    ):
+        vp.linreg_fit(**given)
+    with pytest.raises(vp.errors.DTypeError, match=rf"{name} is sparse"):
+        vp.select_features(**given, k=1)
+
+
+@pytest.mark.parametrize("of", [vp.linreg_fit, partial(vp.select_features, k=1)])
+def test_x_that_is_missing(of):
+    with pytest.raises(vp.errors.ArgumentError, match="X is None; needed are observations in rows"):
+        of(None, np.ones(4))
+
+
+def test_flags_and_counts_of_numpy(host_backend, rng):
+    X, y = draw(rng)
+    ours = descend(X, y, fit_intercept=np.False_, max_iter=np.int8(7), momentum=0.5, nesterov=np.True_)
+    theirs = descend(X, y, fit_intercept=False, max_iter=7, momentum=0.5, nesterov=True)
+    np.testing.assert_array_equal(ours.coef, theirs.coef)
+    assert ours.n_iter == theirs.n_iter
 
 
 def test_predict_checks_its_columns(host_backend, rng):

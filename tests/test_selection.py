@@ -7,6 +7,7 @@ import pytest
 from sklearn.feature_selection import f_regression
 
 import vecprod_gpu as vp
+from tests.test_device_arrays import KINDS
 from tests.test_gram import quick
 
 METHODS = ["f", "forward", "correlation"]
@@ -122,7 +123,7 @@ class TestMethods:
 
 @quick
 class TestWeights:
-    @pytest.mark.parametrize("method", ["forward", "correlation"])
+    @pytest.mark.parametrize("method", METHODS)
     def test_are_repeated_rows(self, backend, rng, method):
         X, y = draw(rng)
         times = rng.integers(0, 4, len(y))
@@ -131,13 +132,45 @@ class TestWeights:
         np.testing.assert_array_equal(ours.indices, theirs.indices)
         np.testing.assert_allclose(ours.scores, theirs.scores, rtol=1e-10)
 
-    def test_of_f_change_r_and_not_the_number_of_rows(self, backend, rng):
+    def test_of_f_are_those_of_scikit_learn_on_repeated_rows(self, backend, rng):
+        X, y = draw(rng)
+        times = rng.integers(0, 4, len(y))
+        repeated = np.repeat(X, times, axis=0)
+        statistics, _ = f_regression(repeated - repeated.mean(axis=0), np.repeat(y, times))
+        ours = vp.select_features(X, y, 6, sample_weight=times)
+        np.testing.assert_array_equal(ours.indices, np.argsort(-statistics))
+        np.testing.assert_allclose(ours.scores, statistics[ours.indices], rtol=1e-9)
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_of_one_change_nothing(self, backend, rng, method):
+        X, y = draw(rng)
+        ours = vp.select_features(X, y, 6, method=method, sample_weight=np.ones(len(y)))
+        theirs = vp.select_features(X, y, 6, method=method)
+        np.testing.assert_array_equal(ours.indices, theirs.indices)
+        np.testing.assert_allclose(ours.scores, theirs.scores, rtol=1e-12)
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_of_zero_are_rows_that_are_not_there(self, backend, rng, method):
         X, y = draw(rng)
         weights = rng.random(len(y))
-        f = vp.select_features(X, y, 6, sample_weight=weights)
-        r = vp.select_features(X, y, 6, method="correlation", sample_weight=weights)
-        np.testing.assert_array_equal(f.indices, r.indices)
-        np.testing.assert_allclose(f.scores, r.scores**2 / (1 - r.scores**2) * (len(y) - 2), rtol=1e-12)
+        weights[::3] = 0
+        there = weights > 0
+        X[~there] *= 1e6
+        ours = vp.select_features(X, y, 6, method=method, sample_weight=weights)
+        theirs = vp.select_features(X[there], y[there], 6, method=method, sample_weight=weights[there])
+        np.testing.assert_array_equal(ours.indices, theirs.indices)
+        np.testing.assert_allclose(ours.scores, theirs.scores, rtol=1e-10)
+
+    def test_that_add_up_to_two_leave_f_no_degree_of_freedom(self, backend, rng):
+        X, y = draw(rng)
+        weights = rng.random(len(y))
+        weights *= 2 / weights.sum() * (1 - 1e-12)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            ours = vp.select_features(X, y, 6, sample_weight=weights)
+        same = vp.select_features(X, y, 6, method="correlation", sample_weight=weights)
+        np.testing.assert_array_equal(ours.indices, same.indices)
+        assert np.isnan(ours.scores).all()
 
     def test_in_the_regression(self, backend, rng):
         X, y = draw(rng)
@@ -193,6 +226,28 @@ class TestPruning:
         X[:, 1] = X[:, 0] + 1e-4 * X[:, 0].std() * rng.standard_normal(60)
         assert vp.select_features(X, y, 2).pruned == {}
 
+    @pytest.mark.parametrize("scale", [1e-155, 1e-160, 1e-200, 1e-300, 5e-324])
+    def test_tells_columns_whose_squares_underflow(self, backend, rng, scale):
+        X, y = rng.integers(-9, 10, (60, 3)).astype(float), rng.integers(-9, 10, 60).astype(float)
+        for method in METHODS:
+            assert vp.select_features(X, y, 3, method=method).pruned == {}
+            with pytest.raises(
+                vp.errors.NotFiniteError, match="squares of column 1 of X underflow"
+            ) as raised:
+                vp.select_features(X * [1, scale, 1], y, 2, method=method)
+            assert (raised.value.argument, raised.value.column) == ("X", 1)
+            with pytest.raises(vp.errors.NotFiniteError, match="squares of y underflow float64; scale it up"):
+                vp.select_features(X, y * scale, 2, method=method)
+
+    def test_of_tiny_constants(self, backend, rng):
+        X, y = draw(rng, d=4)
+        X = X * [1, 0, 0, 0] + [0, 1e-200, 0, -1e-145]
+        X[::2, 2] = 1e-300
+        weights = np.ones(60)
+        weights[::2] = 0
+        pruned = vp.select_features(X, y, 3, sample_weight=weights).pruned
+        assert pruned == {1: "constant", 2: "constant", 3: "constant"}
+
     def test_forward_stops_where_nothing_new_is_left(self, backend, rng):
         X, y = draw(rng, d=3)
         X = np.column_stack([X, X @ [1, -2, 0.5] + 4])
@@ -233,7 +288,10 @@ class TestEdges:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             ours = vp.select_features([[1.0], [2.0]], [3.0, 5.0], 1, method="correlation")
+            f = vp.select_features([[1.0], [2.0]], [3.0, 5.0], 1)
         assert ours.scores == pytest.approx([1])
+        assert f.indices == [0]
+        assert np.isnan(f.scores)
 
     def test_the_result_is_frozen(self, backend, rng):
         ours = vp.select_features(*draw(rng), 2)
@@ -275,6 +333,8 @@ class TestErrors:
             ({"k": 4}, "ArgumentError", "k is 4, but X has only 3 columns"),
             ({"k": 1.0}, "DTypeError", "k must be an integer, not 1.0"),
             ({"method": "g"}, "ArgumentError", "method is 'g'; there are 'f', 'forward', 'correlation'"),
+            ({"method": ["f"]}, "ArgumentError", "method is ['f']; there are 'f', 'forward', 'correlation'"),
+            ({"k": True}, "DTypeError", "k must be an integer, not True"),
             ({"X": np.ones(5)}, "ShapeError", "X has shape (5,); needed is (n, d)"),
             ({"X": np.ones((1, 5, 3))}, "ShapeError", "X has shape (1, 5, 3)"),
             ({"X": np.ones((0, 3)), "y": np.ones(0)}, "ShapeError", "X has shape (0, 3)"),
@@ -311,6 +371,23 @@ class TestErrors:
         ours = vp.select_features(*draw(rng), 6)
         with pytest.raises(vp.errors.ShapeError, match="X has"):
             ours.transform(np.ones((4, columns)))
+
+
+class TestDeviceArrays:
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("value", [0.0, 1e-200])
+    def test_columns_that_seem_constant_are_looked_at(self, kind, value):
+        convert, backend = KINDS[kind]
+        X, y, weights = np.arange(10.0).reshape(5, 2) % 3, np.arange(5.0), np.ones(5)
+        X[:, 1], weights[0] = 0, 0
+        X[3, 1] = value
+        with vp.use_backend(backend):
+            if value:
+                with pytest.raises(vp.errors.NotFiniteError, match="squares of column 1 of X underflow"):
+                    vp.select_features(*map(convert, (X, y)), 1, sample_weight=convert(weights))
+            else:
+                ours = vp.select_features(*map(convert, (X, y)), 1, sample_weight=convert(weights))
+                assert ours.pruned == {1: "constant"}
 
 
 class TestOnTheHost:

@@ -1,11 +1,13 @@
 """The command ``vecprod bench``: races ours against its peers, and shows, keeps and compares the results."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vecprod_gpu import backends
+from vecprod_gpu import _replace, backends
 from vecprod_gpu.errors import BadInputError
 
 SLOWER = 1
@@ -76,24 +78,45 @@ def bench(
     from vecprod_gpu.bench import report, results, session, tables
 
     before = results.load(compare) if compare else None
+    _require_places(json, output)
     if render is None:
         words = [word for option in rows or [] for word in option.split(",") if word]
         found = session.measure(chosen_device(device), words, quick)
     else:
         found = results.load(render)
-    if json is not None:
-        results.save(found, json)
-    if output is not None:
-        report.write(found, output)
     if markdown:
         print(tables.markdown(found))
     else:
         tables.show(found)
-    if before is None:
-        return 0
-    moves = comparison.moves(before, found)
-    tables.show_moves(before, found, moves)
+    moves = comparison.moves(before, found) if before else []
+    if before:
+        tables.show_moves(before, found, moves)
+    # What was measured is on the screen, should there be no room for it on the disk.
+    if json is not None:
+        results.save(found, json)
+    if output is not None:
+        report.write(found, output)
     return SLOWER if any(move.is_slower for move in moves) else 0
+
+
+def _require_places(json: Path | None, output: Path | None) -> None:
+    """Make the folder, and raise before the race where its results could not be kept."""
+    if output is not None:
+        with _naming("--output", output):
+            output.mkdir(parents=True, exist_ok=True)
+            _replace.require_room(output / "results.json")
+    if json is not None:
+        with _naming("--json", json):
+            _replace.require_room(json)
+
+
+@contextmanager
+def _naming(option: str, path: Path) -> Iterator[None]:
+    """Name the option in what the system says against a place."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInputError(f"{option} is {path}, which cannot be written: {error.strerror}") from None
 
 
 def show_calibration() -> None:

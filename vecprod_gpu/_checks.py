@@ -56,6 +56,16 @@ def output(out: Any, kind: Kind, shape: Shape, dtype: np.dtype[Any]) -> None:
         raise ArgumentError("out is read-only; give an array that can be written to")
 
 
+def observations(**given: Any) -> None:
+    """Raise where X is missing, and for sparse arrays, which NumPy takes for objects without axes."""
+    for name, value in given.items():
+        if hasattr(value, "toarray") and hasattr(value, "nnz"):
+            kind = type(value).__name__
+            raise DTypeError(f"{name} is sparse, a {kind}; needed is a dense array: {name}.toarray()")
+    if given["X"] is None:
+        raise ArgumentError("X is None; needed are observations in rows")
+
+
 def number_dtype(name: str, array: Any, kinds: str = "iufcO") -> np.dtype[Any]:
     """The dtype of an array that has to hold numbers, or objects that behave like them."""
     dtype: np.dtype[Any] = np.dtype(array.dtype)
@@ -114,12 +124,21 @@ def _as_float(name: str, value: Any) -> float:
 def count(name: str, value: Any, *, minimum: int) -> int:
     """`value` as an int of at least `minimum`."""
     try:
-        number = operator.index(value)
+        number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
-        raise DTypeError(f"{name} must be an integer, not {value!r}") from None
+        number = None
+    if number is None:
+        raise DTypeError(f"{name} must be an integer, not {value!r}")
     if number < minimum:
         raise ArgumentError(f"{name} must be at least {minimum}; it is {value!r}")
     return number
+
+
+def flag(name: str, value: Any) -> bool:
+    """`value`, which is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise DTypeError(f"{name} must be True or False, not {value!r}")
+    return bool(value)
 
 
 def not_negative(name: str, values: np.ndarray[Any, Any]) -> None:
@@ -132,5 +151,5 @@ def not_negative(name: str, values: np.ndarray[Any, Any]) -> None:
 def weights(name: str, values: np.ndarray[Any, Any]) -> None:
     """Raise unless the weights of each problem, along the last axis, are not negative and not all 0."""
     not_negative(name, values)
-    if not values.sum(axis=-1).all():
+    if not (values > 0).any(axis=-1).all():  # their sum may be more than their dtype holds
         raise ArgumentError(f"{name} must not add up to 0: no row would count")

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 import sys
 import time
 import zlib
@@ -80,7 +81,7 @@ def drafted(
         If it cannot be made or renamed.
     """
     final = path.resolve()  # so that a link stays one
-    _clear_up(final)
+    clear_up(final)
     is_kept = checkpoint is not None and checkpoint.exists()
     draft, lock = _locked_draft(path, final, make, checkpoint, is_kept)
     try:
@@ -103,6 +104,17 @@ def draft_of(path: Path, checkpoint: Path) -> Path:
 def new_file(path: Path) -> None:
     """Make an empty file."""
     path.touch(exist_ok=False)
+
+
+def require_room(path: Path) -> None:
+    """Raise OSError where no file of that name can be written, as far as an empty draft tells."""
+    final = path.resolve()
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(final.stat().st_mode):  # of a name too long it fails, as no draft of it would
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    draft = _name(final, None)
+    new_file(draft)
+    remove(draft)
 
 
 def remove(path: Path) -> None:
@@ -154,8 +166,12 @@ def _rename(draft: Path, final: Path) -> None:
     remove(aside)
 
 
-def _clear_up(final: Path) -> None:
-    """Undo what processes left that were killed: half a replacement, and drafts that nobody goes on with."""
+def clear_up(path: Path) -> None:
+    """Undo what processes left that were killed: half a replacement, and drafts that nobody goes on with.
+
+    Drafts of jobs with a checkpoint stay: from their names alone nobody can tell whether it is still there.
+    """
+    final = path.resolve()
     aside = _aside(final)
     with suppress(OSError):
         if aside.exists() and not final.exists():

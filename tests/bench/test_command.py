@@ -96,6 +96,58 @@ def test_what_got_slower_makes_the_status_1(command, kept, factor, status, words
     assert words in out
 
 
+@pytest.fixture
+def no_race(monkeypatch):
+    def measure(*_):
+        raise AssertionError("it raced")
+
+    monkeypatch.setattr("vecprod_gpu.bench.session.measure", measure)
+
+
+@pytest.mark.parametrize(
+    ("option", "place", "words"),
+    [
+        ("--json", "nowhere/x.json", "No such file or directory"),
+        ("--json", "plain/x.json", "Not a directory"),
+        ("--json", "folder", "Is a directory"),
+        ("--output", "plain", "File exists"),
+        ("--output", "plain/below", "Not a directory"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_the_race(
+    option, place, words, command, tmp_path, no_race
+):
+    (tmp_path / "plain").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    status, out, err = command("--device", "cpu", option, tmp_path / place)
+    assert (status, out) == (2, "")
+    assert err == f"vecprod: {option} is {tmp_path / place}, which cannot be written: {words}\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "plain"]
+    assert (tmp_path / "plain").read_text() == "mine"
+
+
+@pytest.mark.parametrize("where", ["vecprod_gpu.bench.results.save", "vecprod_gpu.bench.report.write"])
+def test_what_was_measured_is_shown_though_it_cannot_be_kept(where, command, kept, tmp_path, monkeypatch):
+    def full(found, file):
+        raise OSError(28, "No space left on device", str(file))
+
+    old, new = kept("old.json"), kept("new.json", 2.0)
+    monkeypatch.setattr(where, full)
+    status, out, err = command(
+        *("--render", new, "--compare", old, "--json", tmp_path / "x.json", "-o", tmp_path / "folder")
+    )
+    assert status == 1
+    assert "No space left on device" in err
+    assert "cross, 5,000,000 vectors" in out
+    assert "2.00x slower" in out
+
+
+@pytest.mark.parametrize("option", ["--compare", "--render"])
+def test_results_that_are_not_there(option, command, no_race):
+    status, _, err = command("--device", "cpu", option, "nope.json")
+    assert (status, err) == (2, "vecprod: cannot read nope.json: No such file or directory\n")
+
+
 def test_no_such_row(command):
     status, _, err = command("--device", "cpu", "--rows", "nonsense")
     assert status == 2

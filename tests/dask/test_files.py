@@ -160,6 +160,19 @@ class TestTheCommand:
         assert main([*words, "--scheduler", "threads", "-b", "reference", "-o", out, "--force"]) == 2
         assert "--scheduler does not go with --backend" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("scheduler", [(), ("--scheduler", "threads")])
+    @pytest.mark.parametrize("file", ["t.csv", "t.parquet", "t.npy"])
+    @pytest.mark.parametrize("job", [("cov",), ("corr",), ("fit", "--target", "0")])
+    def test_says_that_there_are_no_rows(self, job, file, scheduler, tmp_path, capsys):
+        (tmp_path / "t.csv").write_text("a,b\n")
+        np.save(tmp_path / "t.npy", np.empty((0, 2)))
+        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pa.table({"a": np.empty(0), "b": np.empty(0)}), tmp_path / "t.parquet")
+        source, out = tmp_path / file, tmp_path / ("out.json" if "fit" in job else "out.npy")
+        words = (job[0], source, *job[1:], *scheduler, "-o", out)
+        assert main([str(word) for word in words]) == 2
+        assert capsys.readouterr().err == f"vecprod: {source} has no rows\n"
+
     def test_needs_dask_and_says_so(self, files, capsys, monkeypatch):
         folder, _, _ = files
         for name in [name for name in sys.modules if name.startswith("vecprod_gpu.dask")]:

@@ -29,6 +29,18 @@ def test_arrays_in_and_out(pair):
     assert isinstance(fit.predict(a), jax.Array)
 
 
+def test_a_search(pair):
+    X, y = pair[0], pair[1][:, 0]
+    ours, theirs = (vp.linreg_search(*its, l2=[0.1, 1.0], cv=2) for its in ((X, y), map(np.asarray, (X, y))))
+    assert isinstance(ours.coef, jax.Array)
+    assert isinstance(ours.intercept, jax.Array)
+    assert isinstance(ours.predict(X), jax.Array)
+    np.testing.assert_array_equal(ours.coef, theirs.coef)
+    np.testing.assert_array_equal(ours.scores, theirs.scores)
+    assert type(ours.scores) is np.ndarray
+    assert ours.score(X, y) == pytest.approx(theirs.score(np.asarray(X), np.asarray(y)))
+
+
 def test_inputs_are_seen_in_place(pair, monkeypatch):
     seen = []
     ours = cpu.cross

@@ -220,6 +220,7 @@ class TestColumns:
         (["outer"], [(4, 3), (5, 3)], ["a is 0.npy", "b is 1.npy", "(4,)", "(5,)"]),
         (["outer"], [(), (3,)], ["a is 0.npy", "()"]),
         (["cross"], [(4, 3), (5, 3)], ["a is 0.npy", "(4,)", "(5,)"]),
+        (["cov", ""], [], ["the name of a file is empty"]),
         (["cov"], [(4,)], ["0.npy", "table of rows and columns"]),
         (["corr"], [(0, 3)], ["0.npy", "no rows"]),
         (["gram"], [(4, 3), (5, 3)], ["X is 0.npy", "Y is 1.npy"]),
@@ -265,6 +266,7 @@ class TestOutputs:
             ("out", ["out", ".npy, .npz, .csv or .parquet"]),
             ("missing/out.npy", ["missing/out.npy", "No such file"]),
             ("a.npy/out.npy", ["a.npy/out.npy", "Not a directory"]),
+            ("s3://bucket/out.npy", ["s3://bucket/out.npy is a URL"]),
             ("x" * 300 + ".npy", ["name too long"]),
         ],
     )
@@ -272,6 +274,11 @@ class TestOutputs:
         line = refused("cov", "a.npy", output=output, overwrites=False)
         for fragment in fragments:
             assert fragment in line
+
+    def test_that_are_keys_of_a_store(self, refused):
+        line = refused("cross", "a.npy", "a.npy", output="out.zarr:k", overwrites=False)
+        needed = "a .zarr output is a single array, without a key; needed is out.zarr"
+        assert line == f"vecprod: out.zarr:k: {needed}\n"
 
     def test_that_are_folders(self, folder, refused):
         (folder / "out.npy").mkdir()

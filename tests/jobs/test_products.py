@@ -1,6 +1,7 @@
 """Each product as a job against plain NumPy, from and to every format."""
 
 import json
+import os
 import subprocess
 import sys
 from decimal import Decimal
@@ -298,6 +299,26 @@ def test_the_report_as_a_line(folder, job):
     out = job("gram", "a.npy", "-o", "out.npy", "-b", "reference")
     assert out.count("\n") == 1
     assert "gram of a.npy (3, 3): out.npy (3, 3) float64, on reference in " in out
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name", "shown"),
+    [
+        ("ascii", "däta.npy", r"d\xe4ta.npy"),
+        ("latin-1", "dät∑.npy", r"dät\u2211.npy"),
+        ("utf-8", "d∑.npy", "d∑.npy"),
+    ],
+)
+def test_a_name_that_the_terminal_has_no_word_for(encoding, name, shown, folder):
+    np.save(name, np.eye(3))
+    finished = subprocess.run(
+        [sys.executable, "-m", "vecprod_gpu", "cov", name, "-o", "out.npy"],
+        capture_output=True,
+        check=True,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+    )
+    assert finished.stdout.decode(encoding).startswith(f"cov of {shown} (3, 3): out.npy (3, 3) float64, on ")
+    assert finished.stderr == b""
 
 
 def test_a_warning_of_numpy_is_one_line(folder, command):

@@ -117,6 +117,24 @@ def test_a_warm_start_begins_where_the_last_fit_ended(rng, targets):
     assert np.max(model.set_params(warm_start=False).fit(X, y).n_iter_) == sweeps
 
 
+@pytest.mark.parametrize("model", [Lasso(0.01, warm_start=True), ElasticNet(0.01, warm_start=True)])
+@pytest.mark.parametrize(("features", "targets"), [(2, 0), (6, 0), (4, 2), (2, 2)])
+def test_a_warm_start_needs_as_many_features_and_targets(rng, model, features, targets):
+    model.fit(rng.normal(size=(30, 4)), rng.normal(size=30))
+    X, y = rng.normal(size=(30, features)), rng.normal(size=(30, targets) if targets else 30)
+    message = rf"\(features, targets\) \(4, 1\); X and y have \({features}, {targets or 1}\)"
+    with pytest.raises(ValueError, match=message):
+        model.set_params(warm_start=True).fit(X, y)
+    coef = model.set_params(warm_start=False).fit(X, y).coef_
+    assert coef.shape == ((targets, features) if targets else (features,))
+
+
+def test_a_warm_start_takes_a_target_as_a_column(rng):
+    X, y = rng.normal(size=(30, 4)), rng.normal(size=30)
+    ours = Lasso(0.01, warm_start=True, **TIGHT).fit(X, y)
+    assert difference(ours.coef_.copy(), ours.fit(X, y[:, np.newaxis]).coef_) <= 1e-9
+
+
 def test_too_few_sweeps_are_told(rng):
     X = rng.normal(size=(50, 10)) @ rng.normal(size=(10, 10))
     y = X @ rng.normal(size=10)

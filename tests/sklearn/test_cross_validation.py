@@ -188,6 +188,20 @@ def test_paths_refuse(rng):
         LassoCV(alphas=[1.0, -1.0]).fit(X, y[:, 0])
 
 
+@pytest.mark.parametrize("empty", [[], (), np.array([])], ids=["list", "tuple", "array"])
+@pytest.mark.parametrize("model", [RidgeCV(), RidgeCV(cv=3), LassoCV(), ElasticNetCV()], ids=repr)
+def test_a_penalty_must_be_given_to_try(rng, model, empty):
+    X, y, _ = random_problem(rng, targets=0)
+    with pytest.raises(ValueError, match="alphas is empty; needed is at least one penalty to try"):
+        model.set_params(alphas=empty).fit(X, y)
+
+
+def test_a_ratio_must_be_given_to_try(rng):
+    X, y, _ = random_problem(rng, targets=0)
+    with pytest.raises(ValueError, match="l1_ratio is empty; needed is at least one ratio to try"):
+        ElasticNetCV(l1_ratio=[]).fit(X, y)
+
+
 def test_too_few_sweeps_on_a_fold_are_told(rng):
     X = rng.normal(size=(50, 10)) @ rng.normal(size=(10, 10))
     with pytest.warns(ConvergenceWarning, match="Objective did not converge"):

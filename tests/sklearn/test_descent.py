@@ -67,6 +67,24 @@ def test_a_warm_start_goes_on(rng):
 
 
 @pytest.mark.parametrize("params", [{}, {"momentum": 0.3}, {"batch_size": 32}], ids=str)
+@pytest.mark.parametrize(("features", "targets"), [(2, 0), (6, 0), (4, 2), (2, 2)])
+def test_a_warm_start_needs_as_many_features_and_targets(rng, params, features, targets):
+    model = GDRegressor(warm_start=True, tol=1e-2, **params).fit(*standardised(rng))
+    X, y = standardised(rng, d=features, targets=targets)
+    message = rf"\(features, targets\) \(4, 1\); X and y have \({features}, {targets or 1}\)"
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y)
+    assert model.set_params(warm_start=False).fit(X, y).predict(X).shape == y.shape
+
+
+def test_chunks_need_as_many_targets(rng):
+    X, y = standardised(rng, targets=2)
+    model = GDRegressor().partial_fit(X, y)
+    with pytest.raises(ValueError, match=r"\(features, targets\) \(4, 2\); X and y have \(4, 1\)"):
+        model.partial_fit(X, y[:, 0])
+
+
+@pytest.mark.parametrize("params", [{}, {"momentum": 0.3}, {"batch_size": 32}], ids=str)
 def test_one_step_on_each_chunk(rng, params):
     X, y = standardised(rng)
     model = GDRegressor(learning_rate=0.1, random_state=0, **params)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vecprod_gpu import _replace
 from vecprod_gpu._replace import replaced
 from vecprod_gpu.errors import ArgumentError, BadInputError
 from vecprod_gpu.stream._checkpoint import Checkpoint, State
@@ -124,10 +125,48 @@ def test_another_archive_is_none(tmp_path):
         checkpoint(tmp_path / "data.npy").resume()
 
 
-@pytest.mark.parametrize(("place", "why"), [("", "folder"), ("missing/file", "no such folder")])
+@pytest.mark.parametrize("save", [np.save, np.savez, lambda path, _: path.write_text("a,b\n1,2\n")])
+def test_of_another_file_nobody_is_told_to_load_pickles_or_only_to_remove_it(save, tmp_path):
+    file = tmp_path / "data.npz"
+    save(file, np.array([1, None]))
+    with pytest.raises(BadInputError, match="no whole checkpoint") as refusal:
+        checkpoint(file if file.exists() else tmp_path / "data.npz.npy").resume()
+    assert "pickle" not in str(refusal.value)
+    assert "name another file" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("", "folder"),
+        ("missing/file", "no such folder"),
+        ("plain/file", "no such folder"),
+        ("x" * 300, "File name too long"),
+    ],
+)
 def test_where_none_can_be_written_is_told_before_any_work(tmp_path, place, why):
-    with pytest.raises(BadInputError, match=why):
+    (tmp_path / "plain").touch()
+    with pytest.raises(BadInputError, match=rf"cannot write the checkpoint .*: .*{why}"):
         checkpoint(tmp_path / place)
+
+
+def test_a_folder_that_may_not_be_written_is_told_before_any_work(tmp_path, monkeypatch):
+    def denied(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "touch", denied)
+    with pytest.raises(BadInputError, match=r"cannot write the checkpoint .*file: Permission denied"):
+        checkpoint(tmp_path / "file")
+
+
+def test_what_a_killed_writer_of_it_left_is_removed_with_it(saved):
+    file, _ = saved
+    left = _replace._name(file, None)
+    left.touch()
+    resumed = checkpoint(file)
+    resumed.resume()
+    resumed.remove()
+    assert not list(file.parent.iterdir())
 
 
 WRITER = """

@@ -182,7 +182,8 @@ def test_what_it_does_not_take(X):
         (np.empty(ROWS), {"checkpoint": "state"}, vp.errors.ArgumentError, "outlives the process"),
         ("out.csv", {"checkpoint": "state"}, vp.errors.ArgumentError, r"an array or \.npy or \.zarr"),
         ("X.npy", {}, vp.errors.BadInputError, "both an input and the output"),
-        ("out.txt", {}, vp.errors.BadInputError, "the output must end in"),
+        ("out.txt", {}, vp.errors.BadInputError, r"must end in \.npy, \.npz, \.csv, \.parquet or \.zarr"),
+        ("out.zarr:k", {}, vp.errors.BadInputError, "a single array, without a key"),
     ):
         with pytest.raises(error, match=words):
             vp.stream.predict(model, "X.npy", out, **how)

@@ -151,6 +151,78 @@ def test_a_kill_near_the_end(folder, expected, killed):
         assert np.load("out.npy").tobytes() == expected.tobytes()
 
 
+class Kill(BaseException):
+    """What nothing clears up after."""
+
+
+def die(*_):
+    raise Kill
+
+
+@pytest.fixture
+def killed_at_the_end(monkeypatch):
+    """Run a function up to where the output is in its place, and the checkpoint is about to be removed."""
+
+    def run(function, *arguments, **how):
+        with monkeypatch.context() as patches:
+            patches.setattr(Checkpoint, "remove", die)
+            with pytest.raises(Kill):
+                function(*arguments, **how)
+        assert Path("state").exists()
+
+    return run
+
+
+@pytest.mark.parametrize("out", ["out.npy", "out.zarr"])
+class TestACheckpointThatOutlivedItsJob:
+    """A kill came between the output's last rename and the removal of the checkpoint."""
+
+    def run(self, out, **how):
+        vp.stream.batched_outer("a.npy", "b.npy", out, checkpoint="state", **how)
+
+    def test_knows_the_result(self, out, folder, expected, killed_at_the_end, monkeypatch):
+        killed_at_the_end(self.run, out)
+        monkeypatch.setattr(_products.Product, "blocks", die)
+        self.run(out)
+        assert load(out).tobytes() == expected.tobytes()
+        assert left(folder) == [out]
+
+    def test_takes_no_other_file_for_it(self, out, folder, killed_at_the_end):
+        killed_at_the_end(self.run, out)
+        vp.stream.batched_outer(np.ones((5, 2)), np.ones(2), out)
+        with pytest.raises(vp.errors.BadInputError, match=rf"state .* is no longer beside {out}"):
+            self.run(out)
+        assert load(out).shape == (5, 2, 2)
+        Path("state").unlink()
+        self.run(out)
+        assert load(out).shape == (2000, 9, 9)
+
+    def test_takes_no_earlier_file_for_a_draft_that_is_gone(self, out, folder, monkeypatch):
+        vp.stream.batched_outer(np.ones((2000, 9)), np.ones(9), out)
+        before = files_of(out)
+        with monkeypatch.context() as patches:
+            rename = _replace._rename
+            patches.setattr(
+                _replace, "_rename", lambda draft, final: (die if final.name == out else rename)(draft, final)
+            )
+            with pytest.raises(Kill):
+                self.run(out)
+        for draft in folder.glob(".vecprod-*.part"):
+            _replace.remove(draft)
+        with pytest.raises(vp.errors.BadInputError, match="no longer beside"):
+            self.run(out)
+        assert files_of(out) == before
+
+    def test_leaves_nothing_of_what_was_replaced(self, out, folder, killed_at_the_end):
+        vp.stream.batched_outer(np.ones((5, 2)), np.ones(2), out)
+        remove = _replace.remove
+        with pytest.MonkeyPatch.context() as patches:
+            patches.setattr(_replace, "remove", lambda path: None if "earlier" in path.name else remove(path))
+            killed_at_the_end(self.run, out)
+        self.run(out)
+        assert left(folder) == [out]
+
+
 class Stop(Exception):
     pass
 

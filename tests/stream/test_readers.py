@@ -6,7 +6,9 @@ import os
 from dataclasses import fields
 from pathlib import Path
 
+import dask.dataframe as dd
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import zarr
@@ -14,9 +16,11 @@ from pyarrow import parquet
 
 from tests.stream.stores import write_all, write_csv, write_parquet, write_zarr
 from vecprod_gpu import CoMoments
-from vecprod_gpu.errors import ArgumentError
+from vecprod_gpu.errors import ArgumentError, BadInputError
+from vecprod_gpu.stream import _zarr
 from vecprod_gpu.stream._memory import batch_bytes, parse_memory, resident_bytes
 from vecprod_gpu.stream._observations import Observations, open_observations
+from vecprod_gpu.stream._sources import open_reader
 from vecprod_gpu.stream._vectors import open_vectors
 
 ROWS, COLUMNS = 2501, 5
@@ -96,6 +100,17 @@ def test_vectors_may_have_any_axes(kind, tmp_path):
         np.testing.assert_array_equal(vectors.read(1, 3), array if array.ndim == 1 else array[1:3])
 
 
+@pytest.mark.parametrize("shape", [(), (0, 3), (4, 0)])
+def test_stores_of_no_rows_or_no_axes(shape, tmp_path):
+    zarr.create_array(tmp_path / "a.zarr", shape=shape, dtype=float, chunks=(2,) * len(shape))
+    reader = open_reader(tmp_path / "a.zarr", "X")
+    (read,) = reader.read(None)
+    assert read.shape == shape
+    if shape:
+        (taken,) = reader.cursor([None], 0, 10).take(10)
+        assert taken.shape == shape
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_rows_give_the_same_bits(kind, sources, table):
     in_memory = CoMoments.from_arrays(table[:, :4], table[:, 4])
@@ -160,6 +175,29 @@ class TestFolders:
         np.testing.assert_array_equal(X[:, 1], np.repeat([2023, 2024], [50, 100]))
         (only,) = rows_of(open_observations(tmp_path, columns=["year"]), 99)
         assert only[:, 0].tolist() == [2023] + [2024] * 100
+
+    def test_partitions_of_text_without_a_header(self, tmp_path):
+        for year in (2020, 2021):
+            (tmp_path / f"year={year}").mkdir()
+            (tmp_path / f"year={year}" / "a.csv").write_text("1,2,3\n4,9,1\n")
+        years = [[2020], [2020], [2021], [2021]]
+        for columns, wanted in (
+            ("year", years),
+            ("0", [[1], [4], [1], [4]]),
+            ("2,1", [[3, 2], [1, 9], [3, 2], [1, 9]]),
+            ("-1", years),
+        ):
+            (X,) = rows_of(open_observations(tmp_path, header=False, columns=columns))
+            assert X.tolist() == wanted
+        X, y = rows_of(open_observations(tmp_path, header=False, target=0))
+        np.testing.assert_array_equal(X, np.column_stack([[2, 9, 2, 9], [3, 1, 3, 1], years]))
+        assert y.tolist() == [1, 4, 1, 4]
+        observations = open_observations(tmp_path, header=False, target="year")
+        assert observations.names == ("x0", "x1", "x2")  # as a result calls columns that have none
+        assert observations.target_names() == ("year",)
+        vectors = open_vectors(tmp_path, header=False)
+        assert vectors.names == ("x0", "x1", "x2", "year")
+        assert vectors.read(0, 1).tolist() == [[1, 2, 3, 2020]]
 
     def test_columns_go_by_their_names(self, tmp_path, table):
         (tmp_path / "parts").mkdir()
@@ -236,6 +274,82 @@ class TestTables:
         assert vectors.read(1, 2).tolist() == [[3, 9007199254740993]]
 
 
+class TestTheIndexOfADataFrame:
+    """One without a name is written as a column by pandas where rows were left out, and by Dask."""
+
+    HIDDEN = "__index_level_0__"
+    ROWS = [[1.0, 1.0], [4.0, 16.0], [5.0, 25.0]]  # noqa: RUF012
+
+    @pytest.fixture
+    def file(self, tmp_path):
+        frame = pd.DataFrame({"a": np.arange(6.0), "b": np.arange(6.0) ** 2})
+        frame.loc[[1, 4, 5]].to_parquet(tmp_path / "t.parquet")
+        assert self.HIDDEN in parquet.read_schema(tmp_path / "t.parquet").names
+        return tmp_path / "t.parquet"
+
+    def check(self, source, names, values):
+        observations, vectors = open_observations(source), open_vectors(source)
+        assert observations.names == vectors.names == names
+        assert (vectors.shape, vectors.dtype) == (np.shape(values), np.asarray(values).dtype)
+        for X in (*rows_of(observations), observations.read().X, vectors.read(0, len(values))):
+            np.testing.assert_array_equal(X, values)
+
+    def test_is_no_column(self, file):
+        self.check(file, ("a", "b"), self.ROWS)
+        X, y = rows_of(open_observations(file, target=-1, sample_weight=None))
+        assert (X.tolist(), y.tolist()) == ([[1], [4], [5]], [1, 16, 25])
+        with pytest.raises(BadInputError, match=r"no column '2'; it has 'a', 'b'$"):
+            open_observations(file, columns="2")
+
+    def test_is_one_by_its_name(self, file):
+        observations = open_observations(file, columns=[self.HIDDEN, "b"], target="a")
+        assert observations.names == (self.HIDDEN, "b")
+        X, y = rows_of(observations)
+        assert (X.tolist(), y.tolist()) == (self.ROWS, [1, 4, 5])
+        assert open_vectors(file, columns=self.HIDDEN).read(0, 3).tolist() == [[1], [4], [5]]
+        text = pd.DataFrame({"a": [1.0, 2.0]}, index=["x", "y"])
+        text.to_parquet(file)
+        with pytest.raises(BadInputError, match=f"column '{self.HIDDEN}' is not numeric"):
+            open_observations(file, columns=self.HIDDEN)
+        self.check(file, ("a",), [[1.0], [2.0]])
+
+    def test_that_has_a_name_is_a_column(self, file):
+        pd.DataFrame({"a": [1.0, 2.0]}, index=pd.Index([7, 8], name="id")).to_parquet(file)
+        assert open_observations(file).names == ("a", "id")
+
+    @pytest.mark.parametrize("names", [("a", "b"), ("a", "a")])
+    def test_may_stand_before_the_columns(self, names, file):
+        written = parquet.read_table(file)
+        columns = [written[name] for name in (self.HIDDEN, "a", "b")]
+        schema = pa.schema([(self.HIDDEN, pa.int64()), *((name, pa.float64()) for name in names)])
+        schema = schema.with_metadata(written.schema.metadata)
+        parquet.write_table(pa.Table.from_arrays(columns, schema=schema), file)
+        vectors = open_vectors(file)
+        assert vectors.names == names
+        assert vectors.read(0, 3).tolist() == self.ROWS
+        assert open_vectors(file, columns=["1", self.HIDDEN]).read(1, 2).tolist() == [[16, 4]]
+
+    def test_in_folders_that_name_columns(self, file, tmp_path):
+        rows = [[*row, year] for year in (2020, 2021) for row in self.ROWS]
+        for year in (2020, 2021):
+            (tmp_path / f"parts/year={year}").mkdir(parents=True)
+            (tmp_path / f"parts/year={year}/t.parquet").write_bytes(file.read_bytes())
+        self.check(tmp_path / "parts", ("a", "b", "year"), rows)
+        (X,) = rows_of(open_observations(tmp_path / "parts", columns=["year", self.HIDDEN]))
+        assert X.tolist() == [[year, a] for a, _, year in rows]
+
+    def test_of_dask(self, tmp_path):
+        frame = dd.from_pandas(pd.DataFrame({"a": np.arange(6.0)}), npartitions=2)
+        frame.to_parquet(tmp_path / "parts", write_index=True)
+        self.check(tmp_path / "parts", ("a",), np.arange(6.0)[:, None])
+
+    def test_of_metadata_that_make_no_sense(self, file):
+        for text in (b"{", b"[]", b'{"index_columns": 3, "columns": [7]}'):
+            table = pa.table({"a": [1.0, 2.0]}).replace_schema_metadata({"pandas": text})
+            parquet.write_table(table, file)
+            assert open_observations(file).names == ("a",)
+
+
 class TestBatchesOfTheCaller:
     @pytest.mark.parametrize("parts", [1, 2, 3])
     def test_are_read_in_order(self, parts, table):
@@ -309,6 +423,29 @@ class TestMemory:
     def test_no_amounts(self, text):
         with pytest.raises(ArgumentError, match="memory is"):
             parse_memory(text)
+
+    def test_an_archive_in_the_order_of_fortran_is_held_whole_and_says_so(self, sources):
+        held = resident_bytes()
+        observations = open_observations(sources["two.npz:F"])
+        assert observations.held_bytes == ROWS * COLUMNS * 8
+        with pytest.raises(
+            ArgumentError, match=r"two\.npz:F is in Fortran's order and held whole; save it in C's"
+        ):
+            batch_bytes(held + 1000, 3, observations.held_bytes, why=observations.why_held)
+
+    @pytest.mark.parametrize(("columns", "wide"), [([3], 2000), (None, 2000), (None, 3)])
+    def test_pieces_of_a_store_are_small_whatever_is_taken(self, columns, wide, tmp_path, monkeypatch):
+        monkeypatch.setattr(_zarr, "PIECE_BYTES", 1 << 16)
+        read, part = [], _zarr.ZarrReader.part
+        monkeypatch.setattr(
+            _zarr.ZarrReader, "part", lambda self, *rows: read.append(part(self, *rows)) or read[-1]
+        )
+        values = np.arange(200.0 * wide).reshape(200, wide)
+        write_zarr(tmp_path / "a.zarr", values, (2, min(wide, 100)))
+        (X,) = rows_of(open_observations(tmp_path / "a.zarr", columns=columns))
+        np.testing.assert_array_equal(X, values[:, columns or slice(None)])
+        assert max(array.nbytes for array in read) <= 1 << 16
+        assert len(read) == max(1, values.nbytes // 64000)
 
     def test_a_batch_is_a_share_of_what_is_left(self):
         held = resident_bytes()

@@ -15,6 +15,7 @@ from pyarrow import parquet
 from tests.stream.stores import write_csv, write_parquet, write_parts, write_zarr
 from vecprod_gpu import CoMoments
 from vecprod_gpu.errors import BadInputError, NotFiniteError
+from vecprod_gpu.stream import _zarr
 from vecprod_gpu.stream._observations import open_observations
 from vecprod_gpu.stream._vectors import open_vectors
 
@@ -89,10 +90,11 @@ class TestFilesThatAreNotWhole:
         line = refusal(tmp_path / "parts")
         assert "part-1.parquet is no whole Parquet file" in line
 
-    def test_a_chunk_that_is_damaged(self, tmp_path):
+    def test_a_chunk_that_is_damaged(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(_zarr, "PIECE_BYTES", 100 * 3 * 8)
         write_zarr(tmp_path / "a.zarr", TABLE, (100, 3))
         (tmp_path / "a.zarr" / "c" / "7" / "0").write_bytes(b"no chunk")
-        line = refusal(tmp_path / "a.zarr", most_bytes=5000)
+        line = refusal(tmp_path / "a.zarr")
         assert "a.zarr: rows 700 to 800 cannot be read" in line
 
     @pytest.mark.parametrize("suffix", [".zarr", ".zarr.zip"])
@@ -125,6 +127,15 @@ class TestThatNothingIsThere:
         for key in "ab":
             group.create_array(key, data=TABLE[:3])
         assert fragment in refusal(str(tmp_path / name))
+
+    def test_without_a_name(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        write_csv(tmp_path / "t.csv", TABLE[:3])
+        assert refusal("") == "the name of a file is empty"
+
+    @pytest.mark.parametrize("word", ["s3://bucket/t.parquet", "https://host/a/*.csv", "gs://b/X.zarr:key"])
+    def test_at_an_address(self, word):
+        assert refusal(word) == f"{word} is a URL; needed is a file or a folder of this machine"
 
     def test_that_may_be_read(self, tmp_path, monkeypatch):
         write_parts(tmp_path / "parts", TABLE, [1000], ".csv")
@@ -186,6 +197,15 @@ class TestColumnsThatChangeHalfWay:
         (tmp_path / "parts" / "part-1.csv").write_text("1,2\n")
         assert "part-1.csv has 2 columns, but" in refusal(tmp_path / "parts", header=False)
 
+    @pytest.mark.parametrize("row", ["1,2", "1,2,3,4"])
+    def test_by_such_a_number_in_folders_that_name_columns(self, row, tmp_path):
+        for year, text in ((2020, "1,2,3\n"), (2021, f"{row}\n")):
+            (tmp_path / f"year={year}").mkdir()
+            (tmp_path / f"year={year}" / "a.csv").write_text(text)
+        line = refusal(tmp_path, header=False)
+        assert f"year=2021/a.csv has {row.count(',') + 2} columns, but" in line
+        assert "a.csv has 4" in line
+
 
 class TestTextAmongNumbers:
     @pytest.mark.parametrize("first_row", [0, 2000])
@@ -202,6 +222,28 @@ class TestTextAmongNumbers:
         (tmp_path / "t.csv").write_text(f"a,b\n{numbers}1,2,3\n{numbers}")
         assert "t.csv: data row 300001 " in refusal(tmp_path / "t.csv")
         assert "has 3 cells, not 2" in refusal(tmp_path / "t.csv")
+
+    @pytest.mark.parametrize(("cell", "shown"), [(b"1'2", '"1\'2"'), (b"1\xff", "'1\ufffd'")])
+    def test_is_shown_as_text(self, cell, shown, tmp_path):
+        (tmp_path / "t.csv").write_bytes(b"a,b\n1,2\n3," + cell + b"\n")
+        assert f"holds {shown};" in refusal(tmp_path / "t.csv")
+        with pytest.raises(BadInputError) as caught:
+            open_vectors(tmp_path / "t.csv")
+        assert f"holds {shown};" in str(caught.value)
+
+    @pytest.mark.parametrize("first_row", [0, 1000])
+    @pytest.mark.parametrize("long", ["1" * 3_000_000, '"1\n' + "1,2\n" * 1_000_000])
+    def test_in_a_line_that_is_too_long(self, long, first_row, tmp_path):
+        (tmp_path / "t.csv").write_text("a,b\n" + "1,2\n" * 500_000 + f"{long},2\n" + "1,2\n" * 500_000)
+        line = refusal(tmp_path / "t.csv", first_row)
+        assert "t.csv: a row has more than 2097152 bytes, the most that is read" in line
+        assert "quotation mark" in line
+
+    def test_without_a_header_in_folders_that_name_columns(self, tmp_path):
+        (tmp_path / "year=2020").mkdir()
+        (tmp_path / "year=2020" / "a.csv").write_text("1,2,3\n4,five,6\n")
+        line = refusal(tmp_path, header=False)
+        assert "a.csv: column 1 is not numeric: row 2 (the first is row 1) holds 'five'" in line
 
     def test_in_a_column_of_texts(self, tmp_path):
         table = pa.table({"a": [1.0, 2.0], "b": ["1", "zwei"]})

@@ -13,8 +13,10 @@ import pytest
 
 import vecprod_gpu as vp
 from tests.stream.jobs import SMALL, begin, finish, kept
+from vecprod_gpu import _replace
 from vecprod_gpu.linreg._streaming import streamed
 from vecprod_gpu.stream import _memory, _prediction
+from vecprod_gpu.stream._checkpoint import Checkpoint
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
@@ -181,3 +183,65 @@ def test_a_checkpoint_of_another_job_is_refused(change, options, words, again):
     assert err.count("\n") == 1
     assert words in err
     assert Path("model.json").read_text() == "earlier"
+
+
+class Kill(BaseException):
+    """What nothing clears up after."""
+
+
+def die(*_):
+    raise Kill
+
+
+def before_the_checkpoint_goes(patches):
+    patches.setattr(Checkpoint, "remove", die)
+
+
+def before_the_model_is_there(patches):
+    """When the picture, which takes its place first, is."""
+    rename = _replace._rename
+    patches.setattr(
+        _replace, "_rename", lambda draft, final: (die if final.suffix == ".json" else rename)(draft, final)
+    )
+
+
+PLOTTED = (*JOBS["search"], "--plot", "scores.svg")
+
+
+@pytest.mark.parametrize(
+    ("words", "moment", "output"),
+    [
+        (JOBS["fit"], before_the_checkpoint_goes, "model.json"),
+        (JOBS["cov"], before_the_checkpoint_goes, "out.npy"),
+        (JOBS["predict"], before_the_checkpoint_goes, "out.npy"),
+        (("cross", "Z.npy", "Z.npy", *KEEPING, "-o", "out.npy"), before_the_checkpoint_goes, "out.npy"),
+        (PLOTTED, before_the_checkpoint_goes, "scores.svg"),
+        (PLOTTED, before_the_model_is_there, "scores.svg"),
+    ],
+)
+class TestAKillWhenAnOutputIsInItsPlace:
+    @pytest.fixture
+    def again(self, words, moment, output, table, command, small_batches, monkeypatch):
+        """What runs the killed command again, without --force."""
+        monkeypatch.chdir(table)
+        np.save("Z.npy", np.load("X.npy")[:, :3])
+        words = [word for word in words if word != "--force"]
+        with monkeypatch.context() as patches:
+            moment(patches)
+            with pytest.raises(Kill):
+                command(*words)
+        assert Path("half.ckpt").exists()
+        assert Path(output).exists()
+        return lambda: command(*words)
+
+    def test_is_made_good_by_the_same_command(self, again, table):
+        status, _, err = again()
+        assert (status, err) == (0, "")
+        assert not Path("half.ckpt").exists()
+        assert not kept(table)
+
+    def test_gives_no_leave_to_replace_another_file(self, again, output):
+        Path(output).write_text("of another job")
+        status, _, err = again()
+        assert (status, err) == (2, f"vecprod: {output} exists; --force replaces it\n")
+        assert Path(output).read_text() == "of another job"

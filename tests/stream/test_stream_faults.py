@@ -206,6 +206,27 @@ def test_a_file_that_is_cut_short_while_it_is_read(tmp_path):
     assert not (tmp_path / "model.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("output", "checkpoint", "told"),
+    [
+        ("x" * 300 + ".npy", "state", "cannot write {output}: File name too long"),
+        ("out.npy", "x" * 300, "cannot write the checkpoint {checkpoint}: File name too long"),
+        ("out.npy", "X.npy/state", "cannot write the checkpoint {checkpoint}: there is no such folder"),
+    ],
+)
+@pytest.mark.parametrize("job", [("cov", "X.npy"), ("cross", "X.npy", "X.npy")])
+def test_names_that_cannot_be_are_told_before_any_work(
+    output, checkpoint, told, job, tmp_path, command, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("X.npy", rows(20))
+    Path("state").touch()
+    Path("out.npy").touch()
+    status, _, err = command(*job, "-o", output, "--checkpoint", checkpoint, "--force")
+    assert (status, err) == (2, f"vecprod: {told.format(output=output, checkpoint=checkpoint)}\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["X.npy", "out.npy", "state"]
+
+
 def test_what_needs_all_rows_says_so_where_they_do_not_fit(tmp_path, command, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save("X.npy", rows(100_000))

@@ -1,10 +1,12 @@
 """What a job holds stays below its budget, the pages of mapped files included."""
 
 import json
+import re
 import sys
 
 import numpy as np
 import pytest
+import zarr
 
 from tests.stream.jobs import begin, finish
 
@@ -15,6 +17,11 @@ def peak(folder, *arguments):
     """The most that a job held, in bytes."""
     status, _, err = finish(begin(folder, *arguments, "--force"))
     assert (status, err) == (0, "")
+    return told(folder)
+
+
+def told(folder):
+    """The most that the last job held, in bytes."""
     return 1024 * int((folder / "peak").read_text())
 
 
@@ -50,3 +57,58 @@ def test_the_budget_is_kept(solver, tables):
         predicted = peak(tables, "predict", "model.json", "X.npy", "--memory", budget, "-o", "out.npy")
         assert predicted < budget
         assert np.load(tables / "out.npy", mmap_mode="r").shape == (ROWS,)
+
+
+CHUNK = 48 * MEGABYTE
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """A folder with Zarr arrays of 144 MiB in large chunks, shards and small chunks; and one of few rows."""
+    folder = tmp_path_factory.mktemp("stores")
+    rows = CHUNK // 32
+    part = np.random.default_rng(1).normal(size=(rows, 4))
+    for name, how in {
+        "rows.zarr": {"chunks": (rows, 4)},
+        "columns.zarr": {"chunks": (rows, 1)},
+        "shards.zarr": {"chunks": (1 << 14, 4), "shards": (rows // (1 << 14) * (1 << 14), 4)},
+        "small.zarr": {"chunks": (10_000, 4)},
+    }.items():
+        array = zarr.create_array(folder / name, shape=(3 * rows, 4), dtype=float, **how)
+        for start in range(0, 3 * rows, rows):
+            array[start : start + rows] = part
+    zarr.create_array(folder / "few.zarr", data=part[:40], chunks=(40, 4))
+    return folder
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell the peak")
+class TestChunks:
+    FIT = ("--target", "-1", "--solver", "cholesky", "-o", "model.json")
+
+    @pytest.mark.parametrize("store", ["rows.zarr", "columns.zarr", "shards.zarr", "small.zarr"])
+    def test_count(self, store, stores):
+        copies = 0 if store == "small.zarr" else 4
+        budget = peak(stores, "fit", "few.zarr", *self.FIT) + copies * CHUNK + 120 * MEGABYTE
+        assert peak(stores, "fit", store, *self.FIT, "--memory", budget) < budget
+
+    def test_that_do_not_fit_are_refused_before_one_is_read(self, stores):
+        base = peak(stores, "fit", "few.zarr", *self.FIT)
+        words, budget = ("fit", "rows.zarr", *self.FIT, "--force", "--memory"), base + 3 * CHUNK
+        status, _, err = finish(begin(stores, *words, budget))
+        assert (status, err.count("\n")) == (2, 1)
+        assert f"memory is {budget} bytes, of which " in err
+        assert f"chunks of rows.zarr have {CHUNK} bytes, and 4 times as much is held; give it smaller" in err
+        assert told(stores) < base + CHUNK // 2
+        enough = int(re.search(r"needed are (\d+) or more", err)[1]) + 10 * MEGABYTE
+        assert peak(stores, *words, enough) < enough
+
+    def test_count_of_products_too(self, stores):
+        np.save(stores / "one.npy", np.ones((1, 3)))
+        product = ("one.npy", "--columns", "0,1,2", "--columns", "0,1,2", "-b", "reference", "-o", "out.npy")
+        base = peak(stores, "cross", "few.zarr", *product)
+        words, budget = ("cross", "rows.zarr", *product, "--force", "--memory"), base + 5 * CHUNK
+        assert peak(stores, *words, budget) < budget
+        status, _, err = finish(begin(stores, *words, base + 3 * CHUNK))
+        assert (status, err.count("\n")) == (2, 1)
+        assert f"chunks of rows.zarr have {CHUNK} bytes" in err
+        assert told(stores) < base + CHUNK // 2

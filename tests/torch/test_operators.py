@@ -2,6 +2,7 @@
 
 import doctest
 
+import numpy as np
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
@@ -232,3 +233,17 @@ def test_the_examples_run():
 def test_wrong_shapes_are_named(call, shapes):
     with pytest.raises(vp.errors.ShapeError):
         call(*map(torch.ones, shapes))
+
+
+@pytest.mark.parametrize("call", [vt.linreg_gradient, vt.linreg_loss])
+@pytest.mark.parametrize("name", ["X", "y", "w", "sample_weight"])
+@pytest.mark.parametrize("value", [np.ones(3), [1.0, 1.0, 1.0], None])
+def test_what_is_no_tensor_is_named(call, name, value):
+    given = {"X": torch.ones(3, 3), "y": torch.ones(3), "w": torch.ones(3), "sample_weight": torch.ones(3)}
+    given[name] = value
+    if value is None and name == "sample_weight":
+        call(**given)
+        return
+    kind = type(value).__name__
+    with pytest.raises(vp.errors.DTypeError, match=f"{name} must be a Tensor, not {kind}"):
+        call(given.pop("X"), given.pop("y"), given.pop("w"), **given)

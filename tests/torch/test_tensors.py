@@ -1,5 +1,7 @@
 """Tensors in the functions of vecprod_gpu itself, which come back as tensors over the same memory."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -143,14 +145,32 @@ def test_tensors_without_memory_are_refused():
         vp.cross(torch.empty(3, device="meta"), torch.empty(3, device="meta"))
 
 
-def test_moments_and_searches(pair):
+def test_moments_and_selections(pair):
     X, y = pair[0], pair[1, :, 0]
     moments = vp.CoMoments().update(X[:3], y[:3]).update(X[3:], y[3:])
     np.testing.assert_array_equal(moments.xx, vp.CoMoments.from_arrays(X.numpy(), y.numpy()).xx)
-    ours, theirs = (vp.linreg_search(*its, l2=[0.1, 1.0], cv=2) for its in ((X, y), (X.numpy(), y.numpy())))
-    assert ours.best_score == theirs.best_score
     ours, theirs = (vp.select_features(*its, 2) for its in ((X, y), (X.numpy(), y.numpy())))
     np.testing.assert_array_equal(ours.indices, theirs.indices)
+
+
+@pytest.mark.parametrize("targets", [np.s_[0], np.s_[:2]])
+def test_a_search(pair, targets):
+    X, y = pair[0], pair[1][:, targets]
+    ours, theirs = (vp.linreg_search(*its, l2=[0.1, 1.0], cv=2) for its in ((X, y), (X.numpy(), y.numpy())))
+    for one in (ours, pickle.loads(pickle.dumps(ours))):
+        assert type(one.coef) is type(one.intercept) is type(one.fit.coef) is torch.Tensor
+        np.testing.assert_array_equal(one.coef.numpy(), theirs.coef)
+        np.testing.assert_array_equal(one.intercept.numpy(), theirs.intercept)
+        assert type(one.predict(X)) is torch.Tensor
+        np.testing.assert_array_equal(one.predict(X).numpy(), theirs.predict(X.numpy()))
+        assert one.score(X, y) == theirs.score(X.numpy(), y.numpy())
+        assert type(one.scores) is type(one.mean_scores) is type(one.fit.loss_history) is np.ndarray
+        np.testing.assert_array_equal(one.scores, theirs.scores)
+        assert (one.best_score, one.best_params) == (theirs.best_score, theirs.best_params)
+        assert repr(one) == repr(theirs)
+        assert one.to_dict()["mean_test_score"].tolist() == theirs.mean_scores.tolist()
+    pytest.importorskip("matplotlib").use("Agg")
+    assert ours.plot().lines
 
 
 def test_explain_looks_through(pair):

@@ -62,9 +62,12 @@ def moments_of_files(
 
 def _summary(kind: type[Streamed], source: str, given: dict[str, Any]) -> Delayed:
     observations = open_observations(source, **given)
-    layout = next(_rows_of(observations, 0, 1)).layout
-    segment = rows_of_segment("numpy", layout.columns)
-    length = segment * max(1, RANGE_BYTES // (8 * segment * layout.columns))
+    first = next(_rows_of(observations, 0, 1), None)
+    if first is None:
+        raise BadInputError(f"{source} has no rows")
+    columns = first.layout.columns
+    segment = rows_of_segment("numpy", columns)
+    length = segment * max(1, RANGE_BYTES // (8 * segment * columns))
     starts = range(0, observations.rows, length) if observations.rows else range(1)
     places = [
         Place(i, start, (Piece(0, slice(None), start // segment, False),)) for i, start in enumerate(starts)

@@ -43,7 +43,4 @@ class Source:
         reader = self.open()
         chosen = None if self.columns is None else reader.columns(self.columns)
         (values,) = reader.read(chosen)
-        names = reader.names
-        if chosen is not None and names is not None:
-            names = tuple(names[position] for position in chosen)
-        return Data(self.file, values, names)
+        return Data(self.file, values, reader.names_of(chosen))

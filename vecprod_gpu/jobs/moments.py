@@ -21,6 +21,7 @@ from .run import (
     naming,
     refuse_beside_scheduler,
     resumed_in_words,
+    seal,
     tell_of_array,
     working,
 )
@@ -52,6 +53,7 @@ def run(order: Order, source: Source, of: Literal["cov", "corr"], scheduler: str
         backend = passes.backend if scheduler is None else "dask"
         result = Result.whole(np.asarray(matrix), backend, observations.names)
         write(stream, order.output, result, bar)
+        seal(passes, {order.output.path: stream})
     passes.finish()
     inputs = [Input("m", source.file, (moments.n_samples, observations.width), str(observations.dtype))]
     read = how_read(passes, start) if scheduler is None else {}

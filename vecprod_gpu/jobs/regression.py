@@ -1,6 +1,5 @@
 """Fitting a linear model to files, and predicting from one."""
 
-import os
 import time
 import warnings
 from collections.abc import Callable
@@ -40,6 +39,7 @@ from .run import (
     prepared,
     refuse_beside_scheduler,
     resumed_in_words,
+    seal,
     takes_blocks,
     tell,
     tell_of_array,
@@ -79,7 +79,7 @@ def fit(
     with (
         working(order, observations.paths) as (stream, bar),
         naming(observations.files),
-        picture(fitting.plot, order.output.path, observations.paths) as draw,
+        picture(order, fitting.plot, observations.paths) as draw,
     ):
         done = work(order, observations, fitting, bar)
         fitted, found = done.fitted, done.found
@@ -99,12 +99,11 @@ def fit(
         }
         model = _model(fitted, observations.names, observations.target_names(), about)
         stream.write(model.to_json().encode())
+        outputs = {order.output.path: stream}
         if found and draw:
-            # A disk that is full is to say so before the picture takes the place of an earlier one.
-            stream.flush()
-            os.fsync(stream.fileno())
             bar.stage("drawing")
-            draw(found)
+            outputs |= draw(found)
+        seal(done.passes, outputs)
     if done.passes:
         done.passes.finish()
         told |= how_read(done.passes, start)

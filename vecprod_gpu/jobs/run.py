@@ -1,16 +1,20 @@
 """Run a job: check what was asked for, work behind a bar, leave one file, and say what was done."""
 
 import json
+import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 from .._dispatch import use_backend
 from .._progress import Bar, progress_bar
 from ..errors import BackendError, BadInputError, VecprodError
+from ..stream._checkpoint import wrote
 from ..stream._output_file import Output
 from ..stream._outputs import SUFFIXES as TAKING_BLOCKS
 from ..stream._results import Result, write
@@ -51,6 +55,16 @@ class Order:
     checkpoint: str | None = None
     every: float = 30.0
 
+    @cached_property
+    def destination(self) -> Output:
+        """The output as it stood at first, which may be replaced where an earlier run put it there."""
+        return self.replacing(self.output)
+
+    def replacing(self, output: Output) -> Output:
+        """An output, which may be replaced where this job put it there and was killed soon after."""
+        is_own = self.checkpoint is not None and wrote(Path(self.checkpoint), output.path)
+        return replace(output, force=True) if is_own else output
+
     def how(self, bar: Bar) -> How:
         """How sources are read."""
         return How(self.memory, self.checkpoint, self.every, bar)
@@ -80,13 +94,13 @@ class Input:
 def prepared(order: Order, inputs: Iterable[Path]) -> Iterator[Bar]:
     """The bar of a job whose output may be written, on the backend that was asked for."""
     inputs = list(inputs)
-    order.output.check(inputs)
     if order.checkpoint is not None:
         places = [path.resolve() for path in (order.output.path, *inputs)]
         if Path(order.checkpoint).resolve() in places:
             raise BadInputError(
                 f"--checkpoint is {order.checkpoint}, which is an input or the output as well"
             )
+    order.destination.check(inputs)
     with use_backend(order.backend) if order.backend else nullcontext(), progress_bar() as bar:
         yield bar
 
@@ -94,8 +108,17 @@ def prepared(order: Order, inputs: Iterable[Path]) -> Iterator[Bar]:
 @contextmanager
 def working(order: Order, inputs: Iterable[Path]) -> Iterator[tuple[IO[bytes], Bar]]:
     """The stream that becomes the output and the bar, on the backend that was asked for."""
-    with prepared(order, inputs) as bar, order.output.replaced() as stream:
+    with prepared(order, inputs) as bar, order.destination.replaced() as stream:
         yield stream, bar
+
+
+def seal(passes: Passes | None, outputs: Mapping[Path, IO[bytes]]) -> None:
+    """Have all outputs on the disk, and a checkpoint know them, before the first of them takes its place."""
+    for stream in outputs.values():
+        stream.flush()
+        os.fsync(stream.fileno())
+    if passes is not None:
+        passes.seal({path: Path(stream.name) for path, stream in outputs.items()})
 
 
 def takes_blocks(order: Order) -> bool:
@@ -121,7 +144,7 @@ def write_blocks(order: Order, work: Work, bar: Bar) -> int:
         memory=order.memory,
         checkpoint=order.checkpoint,
         every=order.every,
-        confirm=order.output.confirm,
+        confirm=order.destination.confirm,
     )
 
 
@@ -223,4 +246,5 @@ def tell(
         return
     files = " and ".join(f"{part.file} {part.shape}" for part in inputs)
     line = f"{order.job} of {files}: {path} {summary}, on {backend} in {seconds:.2g} s"
-    print(" ".join(line.encode(errors="replace").decode().split()))  # file names may hold any bytes
+    encoding = sys.stdout.encoding or "utf-8"  # which may have no word for what file names hold
+    print(" ".join(line.encode(encoding, errors="backslashreplace").decode(encoding).split()))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..errors import BadInputError
 from ..linreg import SearchResult, linreg_search
@@ -14,6 +14,7 @@ from ..stream._regression import search as in_batches
 from ..stream._run import Passes
 from .fitting import Fitting
 from .model import plain
+from .run import Order
 
 _LISTS = (
     "param_l1",
@@ -70,23 +71,25 @@ def details_of(result: SearchResult, fitting: Fitting) -> dict[str, Any]:
 
 @contextmanager
 def picture(
-    plot: Output | None, model: Path, inputs: Iterable[Path]
-) -> Iterator[Callable[[SearchResult], None] | None]:
-    """What draws into the picture's file, if there is to be one; that takes its place at the end."""
+    order: Order, plot: Output | None, inputs: Iterable[Path]
+) -> Iterator[Callable[[SearchResult], dict[Path, IO[bytes]]] | None]:
+    """What draws the picture, if there is to be one, and returns its file; in the end that is renamed."""
     if plot is None:
         yield None
         return
     # Here, so that it is known before any work whether there is matplotlib.
     from matplotlib.figure import Figure
 
+    plot, model = order.replacing(plot), order.output.path
     plot.check(inputs)
     if plot.path.resolve() == model.resolve():
         raise BadInputError(f"--plot and --output lead to one file, {model}")
     with plot.replaced() as stream:
 
-        def draw(result: SearchResult) -> None:
+        def draw(result: SearchResult) -> dict[Path, IO[bytes]]:
             figure = Figure(layout="constrained")
             result.plot(figure.subplots())
             figure.savefig(stream, format=plot.path.suffix[1:].lower(), dpi=150)
+            return {plot.path: stream}
 
         yield draw

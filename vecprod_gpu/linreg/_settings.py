@@ -64,6 +64,12 @@ class Settings:
         }
         others["max_iter"] = _checks.count("max_iter", others["max_iter"], minimum=0)
         others["tol"] = _checks.real("tol", others["tol"], minimum=0.0)
+        for name in ("fit_intercept", "nesterov"):
+            if name in others:
+                others[name] = _checks.flag(name, others[name])
+        callback = others.get("callback")
+        if callback is not None and not callable(callback):
+            raise DTypeError(f"callback must be a function, not {callback!r}")
         if "momentum" in others:
             others["momentum"] = _checks.real("momentum", others["momentum"], minimum=0.0)
         if others.get("batch_size") is not None:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .. import _checks
 from .._arrays import Array
 from .._callers import frames_to_caller
 from .._libraries import takes_any_library
@@ -168,6 +169,7 @@ def linreg_fit(
         random_state=random_state,
         callback=callback,
     )
+    _checks.observations(X=X, y=y, sample_weight=sample_weight)
     return fitted(Given.read(X, y, sample_weight), settings, w0)
 
 

@@ -117,6 +117,7 @@ def linreg_search(
     -----
     RuntimeWarning
         If the descent diverges at some points, on a training set or on all rows: their scores are then NaN.
+        If `max_iter` sweeps of ``"cd"`` are too few at some points.
 
     Notes
     -----

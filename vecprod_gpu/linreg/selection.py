@@ -9,7 +9,7 @@ import numpy as np
 from .. import _checks
 from .._arrays import Array, as_arrays, common_kind
 from .._libraries import takes_any_library
-from ..errors import ArgumentError, DeviceError, ShapeError
+from ..errors import ArgumentError, DeviceError, NotFiniteError, ShapeError
 from ._streaming.rows import Rows, on_host
 from .moments import CoMoments
 
@@ -20,6 +20,8 @@ Method = Literal["f", "forward", "correlation"]
 DUPLICATE = 1e-12
 # A column is explained by those already chosen if less of its variance is left than this.
 COLLINEAR = 1e-10
+# Squares of less have lost digits, or all of them.
+LEAST_SQUARE = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,7 @@ class FeatureSelection:
         Numbers of the chosen columns, best first.
     scores : (m,) array of float64
         For each, the F statistic, the absolute correlation with y, or for ``"forward"`` the R² of the
-        regression on all columns chosen up to it.
+        regression on all columns chosen up to it. F is NaN where no degree of freedom is left.
     pruned : dict of int to str
         Why a column was not considered: ``"constant"`` or ``"duplicate of J"``.
     n_features : int
@@ -90,11 +92,12 @@ def select_features(
     k : int
         How many columns to choose, from 1 to d. Fewer are returned where fewer are of use.
     method : {"f", "forward", "correlation"}, default "f"
-        ``"f"`` ranks each column alone by its F statistic ``r² / (1 - r²) * (n - 2)``,
-        ``"correlation"`` by ``|r|``, its correlation with y: the same order. ``"forward"`` adds one column
-        at a time, each time that which lowers the squared error of the regression most.
+        ``"f"`` ranks each column alone by its F statistic ``r² / (1 - r²) * (W - 2)``, with the sum W of
+        the weights, ``"correlation"`` by ``|r|``, its correlation with y: the same order. ``"forward"``
+        adds one column at a time, each time that which lowers the squared error of the regression most.
     sample_weight : (n,) array_like, optional
-        Weight of each row, not negative.
+        Weight of each row, not negative; 1 unless given. Integer weights are the same as repeated rows, and
+        a row of weight 0 as none.
 
     Returns
     -------
@@ -110,7 +113,7 @@ def select_features(
     ArgumentError
         If k is out of its range, there is no such method, a weight is negative, or y is constant.
     NotFiniteError
-        If X or y holds NaN or infinity.
+        If X or y holds NaN or infinity, or squares of a column that varies overflow or underflow.
     DeviceError
         If the arrays live on different devices.
 
@@ -118,7 +121,9 @@ def select_features(
     -----
     Constant columns and duplicates of earlier columns, which includes shifted and scaled copies, are left
     out. X is read once, for the co-moments of its columns with each other and with y, a d x d matrix in
-    float64; the choice is made from these on the host.
+    float64; the choice is made from these on the host. Columns of zeros, and others whose squares underflow,
+    are looked at once more: on a GPU they are copied to the host for it.
+
     The first source article names the choice of features among the uses of outer products.
 
     References
@@ -133,16 +138,17 @@ def select_features(
     >>> chosen.indices, chosen.pruned
     (array([0]), {2: 'constant', 3: 'duplicate of 1'})
     """
-    if method not in _RANKINGS:
+    if not isinstance(method, str) or method not in _RANKINGS:
         raise ArgumentError(f"method is {method!r}; there are {', '.join(map(repr, _RANKINGS))}")
     k = _checks.count("k", k, minimum=1)
-    n, moments = _joint_moments(X, y, sample_weight)
+    _checks.observations(X=X, y=y, sample_weight=sample_weight)
+    moments = _joint_moments(X, y, sample_weight)
     d = len(moments.variances) - 1
     if k > d:
         raise ArgumentError(f"k is {k}, but X has only {d} columns")
     pruned = _prune(moments)
     columns = np.array([j for j in range(d) if j not in pruned], int)
-    indices, scores = _RANKINGS[method](moments.correlation(), columns, k, n)
+    indices, scores = _RANKINGS[method](moments.correlation(), columns, k, moments.total)
     return FeatureSelection(indices, scores, pruned, d)
 
 
@@ -158,10 +164,15 @@ class _Moments:
     def variances(self) -> Host:
         return np.diag(self.matrix) / self.total
 
+    @property
+    def rounding(self) -> Host:
+        """What each column may vary by though it is constant: some roundings of its mean."""
+        rounding: Host = 16 * np.finfo(np.float64).eps * np.abs(self.means)
+        return rounding
+
     def is_constant(self) -> Host:
         """Whether what a column varies by is rounding of its mean."""
-        rounding = 16 * np.finfo(np.float64).eps * np.abs(self.means)
-        constant: Host = self.variances <= rounding**2
+        constant: Host = np.sqrt(self.variances) <= self.rounding
         return constant
 
     def correlation(self) -> Host:
@@ -172,8 +183,8 @@ class _Moments:
         return correlation
 
 
-def _joint_moments(X: Array, y: Array, sample_weight: Array | None) -> tuple[int, _Moments]:
-    """Number of rows, and the moments of [X y], in one read."""
+def _joint_moments(X: Array, y: Array, sample_weight: Array | None) -> _Moments:
+    """The moments of [X y], in one read."""
     X, y = as_arrays(common_kind(X=X, y=y, sample_weight=sample_weight), X, y)
     if X.ndim != 2 or 0 in X.shape:
         raise ShapeError(f"X has shape {tuple(X.shape)}; needed is (n, d), a row for each observation")
@@ -183,9 +194,25 @@ def _joint_moments(X: Array, y: Array, sample_weight: Array | None) -> tuple[int
         _checks.weights("sample_weight", on_host(rows.weights))
     sums = CoMoments.from_rows(rows).summary
     moments = _Moments(float(sums.total[0]), sums.means[0], sums.matrix[0])
+    _refuse_underflow(rows, moments)
     if moments.is_constant()[-1]:
         raise ArgumentError("y is constant: no column of X can explain it")
-    return rows.n, moments
+    return moments
+
+
+def _refuse_underflow(rows: Rows, moments: _Moments) -> None:
+    """Raise where a column seems constant, or has few digits left, because its squares are too small."""
+    doubtful = (moments.variances < LEAST_SQUARE) & (moments.rounding < LEAST_SQUARE**0.5)
+    for column in np.flatnonzero(doubtful).tolist():
+        is_y = column == rows.layout.d
+        values = on_host(rows.y if is_y else rows.X[:, column])
+        if rows.weights is not None:
+            values = values[on_host(rows.weights) > 0]
+        if float(values.max()) - float(values.min()) > moments.rounding[column]:
+            name = "y" if is_y else f"column {column} of X"
+            error = NotFiniteError(f"squares of {name} underflow float64; scale it up")
+            error.argument, error.column = ("y", None) if is_y else ("X", column)
+            raise error
 
 
 def _prune(moments: _Moments) -> dict[int, str]:
@@ -205,20 +232,21 @@ def _prune(moments: _Moments) -> dict[int, str]:
     return pruned
 
 
-def _by_correlation(correlation: Host, columns: Host, k: int, n: int) -> tuple[Host, Host]:
+def _by_correlation(correlation: Host, columns: Host, k: int, total: float) -> tuple[Host, Host]:
     strength = np.minimum(np.abs(correlation[columns, -1]), 1.0)
     best = np.argsort(-strength, kind="stable")[:k]
     return columns[best], strength[best]
 
 
-def _by_f(correlation: Host, columns: Host, k: int, n: int) -> tuple[Host, Host]:
-    indices, strength = _by_correlation(correlation, columns, k, n)
+def _by_f(correlation: Host, columns: Host, k: int, total: float) -> tuple[Host, Host]:
+    indices, strength = _by_correlation(correlation, columns, k, total)
     explained = np.square(strength)
+    freedom = total - 2 if total > 2 else np.nan
     with np.errstate(divide="ignore"):
-        return indices, explained / (1 - explained) * (n - 2)
+        return indices, explained / (1 - explained) * freedom
 
 
-def _forward(correlation: Host, columns: Host, k: int, n: int) -> tuple[Host, Host]:
+def _forward(correlation: Host, columns: Host, k: int, total: float) -> tuple[Host, Host]:
     """Greedy choice; what is chosen is swept out of the others, which leaves their partial co-moments."""
     left = correlation[np.ix_(columns, columns)].copy()
     with_y = correlation[columns, -1].copy()
@@ -241,7 +269,7 @@ def _forward(correlation: Host, columns: Host, k: int, n: int) -> tuple[Host, Ho
     return columns[chosen], np.array(scores)
 
 
-_RANKINGS: dict[str, Callable[[Host, Host, int, int], tuple[Host, Host]]] = {
+_RANKINGS: dict[str, Callable[[Host, Host, int, float], tuple[Host, Host]]] = {
     "f": _by_f,
     "forward": _forward,
     "correlation": _by_correlation,

@@ -8,7 +8,7 @@ from scipy.optimize import nnls
 
 from ..linreg._settings import Settings
 from ..linreg._solvers.auto import solve
-from ..linreg._solvers.closed import eigenvalue_cut, factorise
+from ..linreg._solvers.closed import Spectrum, factorise, shortest, square_root
 from ..linreg._solvers.data import Models, to_host
 from ..linreg._solvers.quadratic import Quadratic
 from ._means import Means
@@ -52,7 +52,7 @@ def least_squares(observations: Observations, rcond: float) -> Solution:
             if singular[-1] > rcond * singular[0]:
                 return _solution(quadratic, found.coef, "cholesky", len(singular), singular)
     if observations.given.rows is None:
-        return _by_eigenvalues(observations, rcond)
+        return _by_square_root(observations, rcond)
     exact = observations.factor.solve(0.0, observations.fit_intercept, rcond)
     return Solution(exact.coef[0], exact.intercept[0], "svd", int(exact.rank[0]), exact.singular[0])
 
@@ -95,14 +95,16 @@ def _is_best_factorised(observations: Observations) -> bool:
     return observations.is_wide and not (is_square and observations.given.has_gram)
 
 
-def _by_eigenvalues(observations: Observations, rcond: float) -> Solution:
-    """Where there are no rows left to factorise: squares of singular values have half their digits."""
+def _by_square_root(observations: Observations, rcond: float) -> Solution:
+    """Where there are no rows left to factorise: by singular values of rows with the same co-moments."""
+    X, y = _square_root(observations)
+    left, singular, right = np.linalg.svd(X, full_matrices=False)
+    counts = singular > rcond * singular.max(initial=0.0)
     quadratic = observations.quadratic
-    values, basis = np.linalg.eigh(quadratic.hessian[0])
-    counts = values > max(float(eigenvalue_cut(values[np.newaxis])[0, 0]), rcond**2 * values[-1])
-    along = basis.T @ quadratic.linear[0]
-    coef = basis[:, counts] @ (along[counts] / values[counts, np.newaxis])
-    singular = np.sqrt(np.maximum(values[::-1], 0.0) * observations.weight_sum)
+    coef = right[counts].T @ (left.T[counts] @ y / singular[counts, np.newaxis])
+    if counts.all():  # nothing but columns that depend on each other is cut, for which no digit need be lost
+        coef = shortest(quadratic.hessian, quadratic.linear, 0.0, Spectrum.of(quadratic.hessian))[0]
+    singular = np.pad(singular, (0, observations.features - len(singular)))
     return _solution(quadratic, coef[np.newaxis], "eigh", int(counts.sum()), singular)
 
 
@@ -125,8 +127,7 @@ def _square_root(observations: Observations) -> tuple[Host, Host]:
     """X' and y' as of `Observations.triangle`; without rows from eigenvectors of the co-moments."""
     if observations.given.rows is not None:
         return observations.triangle()
-    quadratic, W = observations.quadratic, observations.weight_sum
-    values, basis = np.linalg.eigh(quadratic.hessian[0])
-    counts = values > eigenvalue_cut(values[np.newaxis])[0]
-    roots = np.sqrt(values[counts] * W)[:, np.newaxis]
-    return roots * basis.T[counts], basis.T[counts] @ quadratic.linear[0] * W / roots
+    quadratic, root = observations.quadratic, np.sqrt(observations.weight_sum)
+    quadratic.require_squares(np.zeros(1), np.zeros(1))
+    X, y = square_root(quadratic)
+    return X * root, y * root

@@ -218,8 +218,19 @@ def set_coefficients(
     )
 
 
-def coefficients_of(estimator: Any) -> Host:
-    """``coef_`` of a fitted estimator as ``(d, k)``, on the host in float64."""
-    coef = Place.of(estimator.coef_).fetch(estimator.coef_).astype(np.float64)
-    columns: Host = np.atleast_2d(coef).T
-    return columns
+def start_from(estimator: Any, observations: Observations) -> Host:
+    """``coef_`` of a fitted estimator as ``(d, k)``, on the host in float64, where these can go on from it.
+
+    Raises
+    ------
+    ValueError
+        If it was fitted to other numbers of features or targets.
+    """
+    coef: Host = np.atleast_2d(Place.of(estimator.coef_).fetch(estimator.coef_).astype(np.float64)).T
+    needed = observations.features, observations.targets
+    if coef.shape != needed:
+        raise ValueError(
+            f"the fit to go on from has (features, targets) {coef.shape}; X and y have {needed}: begin with "
+            "a new estimator, or without warm_start"
+        )
+    return coef

@@ -16,6 +16,8 @@ from .coordinate import set_minimum
 
 Host = np.ndarray[Any, Any]
 
+EMPTY_ALPHAS = "alphas is empty; needed is at least one penalty to try"
+
 
 class ChosenOnPaths(OnDevices):
     """``fit`` of the lasso and the elastic net along paths of penalties."""
@@ -51,7 +53,8 @@ class ChosenOnPaths(OnDevices):
         Raises
         ------
         ValueError
-            If shapes do not fit, y has several targets, or X, y or the weights hold NaN or infinity.
+            If shapes do not fit, y has several targets, X, y or the weights hold NaN or infinity, or there is
+            no penalty to try.
         TypeError
             If X is sparse.
 
@@ -68,6 +71,8 @@ class ChosenOnPaths(OnDevices):
         groups = process_routing(self, "fit", **params).splitter.split if _routing_enabled() else {}
         splits = Splits.read(inputs, self.cv, self.fit_intercept, groups=groups)
         ratios = np.atleast_1d(np.asarray(getattr(self, "l1_ratio", 1.0), np.float64))
+        if not ratios.size:
+            raise ValueError("l1_ratio is empty; needed is at least one ratio to try")
         alphas = self._grids(splits.whole, ratios)
         errors = np.stack([self._errors(splits, *one) for one in zip(alphas, ratios.tolist(), strict=True)])
         means = errors.mean(axis=2)
@@ -92,6 +97,8 @@ class ChosenOnPaths(OnDevices):
         if not isinstance(self.alphas, Integral):
             for i, alpha in enumerate(self.alphas):
                 check_scalar(alpha, f"alphas[{i}]", target_type=Real, min_val=0.0, include_boundaries="left")
+            if not len(self.alphas):
+                raise ValueError(EMPTY_ALPHAS)
             return np.tile(np.sort(np.asarray(self.alphas, np.float64))[::-1], (len(ratios), 1))
         if not ratios.all():
             raise ValueError(

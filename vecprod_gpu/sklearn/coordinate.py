@@ -9,7 +9,7 @@ from sklearn import linear_model
 
 from ..errors import NotFiniteError
 from ._base import OnDevices, checking_parameters
-from ._observations import Observations, Validated, coefficients_of, set_coefficients
+from ._observations import Observations, Validated, set_coefficients, start_from
 from ._sweeps import Minimum, Sweeps
 
 Host = np.ndarray[Any, Any]
@@ -57,8 +57,8 @@ class _CoordinateDescent(OnDevices):
         Raises
         ------
         ValueError
-            If shapes do not fit, X, y or the weights hold NaN or infinity, or a given Gram matrix is not
-            that of X.
+            If shapes do not fit, those of a warm start's last fit included, X, y or the weights hold NaN
+            or infinity, or a given Gram matrix is not that of X.
         TypeError
             If X is sparse.
 
@@ -90,8 +90,7 @@ class _CoordinateDescent(OnDevices):
         """Where a warm start begins, ``(1, d, k)``."""
         if not self.warm_start or not hasattr(self, "coef_"):
             return None
-        coef = coefficients_of(self).reshape(1, observations.features, observations.targets)
-        return np.ascontiguousarray(coef)
+        return np.ascontiguousarray(start_from(self, observations)[np.newaxis])
 
     def _check_gram(self, observations: Observations) -> None:
         """A Gram matrix of the caller's is not needed, but a wrong one tells of a mistake.

@@ -12,7 +12,7 @@ from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled, 
 
 from ._base import OnDevices, checking_parameters
 from ._observations import Validated, set_coefficients
-from ._path_choice import ChosenOnPaths
+from ._path_choice import EMPTY_ALPHAS, ChosenOnPaths
 from ._ridge_choice import Scoring, choose_by_folds, choose_by_rows
 from .linear import Ridge
 
@@ -117,7 +117,8 @@ class RidgeCV(OnDevices, linear_model.RidgeCV):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If shapes do not fit, X, y or the weights hold NaN or infinity, or parameters exclude each other.
+            If shapes do not fit, X, y or the weights hold NaN or infinity, parameters exclude each other, or
+            there is no penalty to try.
         TypeError
             If X is sparse.
         """
@@ -155,6 +156,8 @@ class RidgeCV(OnDevices, linear_model.RidgeCV):  # type: ignore[misc]
     def _checked_alphas(self) -> Host:
         """The penalties; of rows left out one by one they must not be 0."""
         alphas = list(self.alphas) if np.ndim(self.alphas) else [self.alphas]
+        if not alphas:
+            raise ValueError(EMPTY_ALPHAS)
         boundaries = "neither" if self.cv is None else "left"
         for i, alpha in enumerate(alphas):
             name = "alphas" if len(alphas) == 1 else f"alphas[{i}]"

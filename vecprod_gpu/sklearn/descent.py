@@ -15,7 +15,7 @@ from ..linreg.fit import linreg_fit
 from ..linreg.result import FitResult
 from ._base import OnDevices, checking_parameters
 from ._means import Means
-from ._observations import Observations, Validated, coefficients_of, set_coefficients
+from ._observations import Observations, Validated, set_coefficients, start_from
 from ._stopping import EarlyStopping
 
 Host = np.ndarray[Any, Any]
@@ -198,7 +198,8 @@ class GDRegressor(OnDevices, MultiOutputMixin, RegressorMixin, LinearModel):  # 
         Raises
         ------
         ValueError
-            If shapes do not fit, or X, y or the weights hold NaN or infinity.
+            If shapes do not fit, those of a warm start's last fit included, or X, y or the weights hold NaN
+            or infinity.
         TypeError
             If X is sparse.
         DivergenceError
@@ -209,7 +210,6 @@ class GDRegressor(OnDevices, MultiOutputMixin, RegressorMixin, LinearModel):  # 
         ConvergenceWarning
             If `max_iter` steps were too few for `tol`.
         """
-        start = coefficients_of(self) if self.warm_start and hasattr(self, "coef_") else None
         inputs = Validated.of(self, X, y, sample_weight)
         random = check_random_state(self.random_state)
         stopping = None
@@ -217,6 +217,8 @@ class GDRegressor(OnDevices, MultiOutputMixin, RegressorMixin, LinearModel):  # 
             inputs, held_out = inputs.split(self.validation_fraction, random)
             stopping = EarlyStopping(held_out, patience=self.n_iter_no_change, least_gain=self.tol)
         observations = Observations.of(inputs, self.fit_intercept)
+        goes_on = self.warm_start and hasattr(self, "coef_")
+        start = start_from(self, observations) if goes_on else None
         if stopping is not None:
             stopping.watch(observations)
         found = self._descend(observations, start, random, self.max_iter, self.tol, stopping)
@@ -267,9 +269,9 @@ class GDRegressor(OnDevices, MultiOutputMixin, RegressorMixin, LinearModel):  # 
         if self.early_stopping:
             raise ValueError("partial_fit takes one step, and so knows no early_stopping")
         is_first = not hasattr(self, "coef_")
-        start = None if is_first else coefficients_of(self)
         inputs = Validated.of(self, X, y, sample_weight, is_first=is_first)
         observations = Observations.of(inputs, self.fit_intercept)
+        start = None if is_first else start_from(self, observations)
         found = self._descend(observations, start, check_random_state(self.random_state), 1, 0.0, None)
         means = Means.of(observations)
         self._means = means if is_first else self._means.merge(means)

@@ -20,6 +20,7 @@ class IteratedObservations(Observations):
     paths = ()
     rows = nbytes = names = None
     held_bytes = 0
+    why_held = ""
 
     def __init__(self, source: Iterable[Any]) -> None:
         self._source = source

@@ -1,10 +1,12 @@
 """What a job knows half way, in a file from which the same job goes on."""
 
 import json
+import os
 import time
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -13,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from .. import _checks
-from .._replace import replaced
+from .._replace import DISK_FULL, clear_up, replaced, require_room
 from ..errors import BadInputError
+from . import _fingerprints
 
 Host = np.ndarray[Any, Any]
 
 FORMAT = "vecprod-checkpoint"
 VERSION = 1
+
+_ARCHIVE = b"PK\x03\x04"  # how a .npz archive begins
 
 # What NumPy and zipfile raise for a file that is cut short, damaged, pickled, or something else altogether.
 _UNREADABLE = (
@@ -77,9 +82,8 @@ class Checkpoint:
         self._fingerprint = json.loads(json.dumps(fingerprint))
         self._kind = kind
         self._saved = time.monotonic()
-        if self.file is not None and (self.file.is_dir() or not self.file.absolute().parent.is_dir()):
-            reason = "it is a folder" if self.file.is_dir() else "there is no such folder"
-            raise BadInputError(f"cannot write the checkpoint {self.file}: {reason}")
+        if self.file is not None:
+            _require_writable(self.file)
 
     def resume(self) -> State | None:
         """The state that was saved last; None if there is none.
@@ -91,19 +95,9 @@ class Checkpoint:
         """
         if self.file is None or not self.file.exists():
             return None
-        try:
-            with np.load(self.file, allow_pickle=False) as archive:
-                if not isinstance(archive, np.lib.npyio.NpzFile):
-                    raise ValueError("it holds a single array")
-                arrays = {name: archive[name] for name in archive.files}
-            header = json.loads(str(arrays.pop("header")))
-            if header["format"] != FORMAT or header["version"] != VERSION:
-                raise ValueError(f"it is of format {header['format']!r}, version {header['version']}")
+        with _opened(self.file) as (header, archive):
+            arrays = {name: archive[name] for name in archive.files if name != "header"}
             kind, before, values = header["kind"], header["fingerprint"], header["values"]
-        except _UNREADABLE as error:
-            raise BadInputError(
-                f"{self.file} is no whole checkpoint: {error}; remove it to begin anew"
-            ) from None
         different = "" if kind == self._kind else f"it is of {kind}, not of {self._kind}"
         different = different or _difference(before, self._fingerprint)
         if different:
@@ -112,6 +106,10 @@ class Checkpoint:
                 "another file"
             )
         return State(arrays, values)
+
+    def is_there(self) -> bool:
+        """Whether a state is saved."""
+        return self.file is not None and self.file.exists()
 
     def due(self) -> bool:
         """Whether it is time to save."""
@@ -136,6 +134,65 @@ class Checkpoint:
         """Remove the file: the job is done, and its result is safe."""
         if self.file is not None:
             self.file.unlink(missing_ok=True)
+            clear_up(self.file)
+
+
+def outputs_of(drafts: Mapping[Path, Path]) -> dict[str, Any]:
+    """What a state says of outputs whose drafts are whole, so that `wrote` knows them in their places."""
+    return {str(path.resolve()): _fingerprints.of_output(draft) for path, draft in drafts.items()}
+
+
+def wrote(checkpoint: Path, output: Path) -> bool:
+    """Whether what stands at the output is what a job put there that was killed before its checkpoint went.
+
+    Raises
+    ------
+    BadInputError
+        If there is such an output, and the checkpoint is damaged or none.
+    """
+    if not all(map(os.path.exists, (output, checkpoint))):  # false of names that cannot be
+        return False
+    with _opened(checkpoint) as (header, _):
+        return is_output(header["values"].get("outputs", {}), output)
+
+
+def is_output(outputs: Mapping[str, Any], path: Path) -> bool:
+    """Whether what stands at a path is one of the `outputs_of` a job."""
+    known = outputs.get(str(path.resolve()))
+    return known is not None and known == _fingerprints.of_output(path)
+
+
+def _require_writable(file: Path) -> None:
+    try:
+        if file.is_dir() or not file.absolute().parent.is_dir():
+            reason = "it is a folder" if file.is_dir() else "there is no such folder"
+            raise BadInputError(f"cannot write the checkpoint {file}: {reason}")
+        require_room(file)
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        raise BadInputError(f"cannot write the checkpoint {file}: {error.strerror}") from None
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tuple[dict[str, Any], Any]]:
+    """The header and the archive; whatever is wrong with them names the file."""
+    try:
+        with file.open("rb") as stream:
+            if stream.read(len(_ARCHIVE)) != _ARCHIVE:  # of which NumPy would say how to load pickles
+                raise ValueError("it is no archive of arrays")
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as archive:
+                if "header" not in archive.files:
+                    raise ValueError("it is an archive without a header")
+                header = json.loads(str(archive["header"]))
+                if header["format"] != FORMAT or header["version"] != VERSION:
+                    raise ValueError(f"it is of format {header['format']!r}, version {header['version']}")
+                yield header, archive
+    except _UNREADABLE as error:
+        raise BadInputError(
+            f"{file} is no whole checkpoint: {error}; name another file, or remove it to begin anew"
+        ) from None
 
 
 def _difference(before: Any, now: Any, name: str = "") -> str:

@@ -189,8 +189,13 @@ class CsvFile(TableFile):
                 for (position, kind), column in zip(types.items(), batch.columns, strict=False):
                     if not (is_text_of(column, pa.float64()) or is_text_of(column, kind)):
                         row = place_of_no_number(column)
-                        return self.holds_no_number(position, first_row + row, _text(column[row].as_py()))
+                        return self.holds_no_number(position, first_row + row, column[row].as_py())
                 first_row += len(batch)
+        if not misfits and "straddling object" in str(error):
+            return BadInputError(
+                f"{self.file}: a row has more than {_BLOCK_BYTES} bytes, the most that is read; perhaps the "
+                "second of two quotation marks is missing"
+            )
         if not misfits:
             return BadInputError(f"{self.file}: {in_one_line(error)}")
         where = self.row_words.format(row=misfits[0].number)
@@ -234,10 +239,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _text(value: Any) -> Any:
-    """A cell as text, or as its bytes where they are none."""
-    with suppress(AttributeError, UnicodeDecodeError):
-        return value.decode()
-    return value

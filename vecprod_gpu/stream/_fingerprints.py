@@ -41,6 +41,14 @@ def of_folder(path: Path) -> dict[str, Any]:
     }
 
 
+def of_output(path: Path) -> dict[str, Any] | None:
+    """What stays as it is where a file or a folder is renamed; None where there is neither."""
+    if not path.exists():
+        return None
+    found = of_folder(path) if path.is_dir() else of_file(path)
+    return {name: value for name, value in found.items() if name not in ("path", "absolute")}
+
+
 def of_array(values: Host) -> dict[str, Any]:
     """Shape, dtype, and a hash of a few rows from the first to the last."""
     digest = hashlib.blake2b(digest_size=16)

@@ -66,7 +66,9 @@ def resident_bytes() -> int:
     return 0
 
 
-def batch_bytes(memory: int | None, copies: int, beside: int = 0, most: int | None = None) -> int:
+def batch_bytes(
+    memory: int | None, copies: int, beside: int = 0, most: int | None = None, why: str = ""
+) -> int:
     """What one batch may take, so that all that is held at a time fits.
 
     Parameters
@@ -80,6 +82,8 @@ def batch_bytes(memory: int | None, copies: int, beside: int = 0, most: int | No
         What is held beside them.
     most : int, optional
         The size that is fastest, where it is another one than on the host.
+    why : str, optional
+        Why so much is held beside them, and what would make it less.
 
     Returns
     -------
@@ -99,5 +103,6 @@ def batch_bytes(memory: int | None, copies: int, beside: int = 0, most: int | No
         needed = held + beside + copies * LEAST_BATCH_BYTES
         raise ArgumentError(
             f"memory is {memory} bytes, of which {held} are taken already; needed are {needed} or more"
+            + (f": {why}" if why else "")
         )
     return min(share, most or MOST_BATCH_BYTES)

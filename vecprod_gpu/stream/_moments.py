@@ -167,12 +167,12 @@ def co_moments(
     Raises
     ------
     BadInputError
-        If a file is missing, damaged or holds no finite numbers, or the checkpoint is damaged or that of
-        other inputs; the message is one line that names the file, and the row.
+        If a file is missing, damaged or holds no finite numbers, or the checkpoint is damaged, that of
+        other inputs, or where none can be written; the message is one line that names the file, and the row.
     ArgumentError
         If the memory does not suffice, or an argument is out of its range.
     OSError
-        If the checkpoint cannot be written.
+        If the disk is too full for the checkpoint.
 
     See Also
     --------

@@ -166,6 +166,7 @@ class NpzReader(Reader):
         self.nbytes = size(self.shape) * self._dtype.itemsize
         if self._fortran_order and len(self.shape) > 1:
             self.held_bytes = self.nbytes  # its last row ends where the array does
+            self.why_held = f"{file} is in Fortran's order and held whole; save it in C's, or as .npy"
 
     def dtype(self, group: Group) -> np.dtype[Any]:
         """The dtype of the array."""

@@ -56,6 +56,8 @@ class Observations(ABC):
         How much there is to read; None where nothing tells.
     held_bytes : int
         What is held beside the batches, from the first to the last.
+    why_held : str
+        Why, and what would make it less, in words; nothing where it is little.
     width : int
         How many features there are.
     dtype : numpy.dtype
@@ -71,6 +73,7 @@ class Observations(ABC):
     rows: int | None
     nbytes: int | None
     held_bytes: int
+    why_held: str
     width: int
     dtype: np.dtype[Any]
     names: Names | None
@@ -188,8 +191,9 @@ class StoredObservations(Observations):
         self.rows = table.rows
         self.nbytes = sum(reader.nbytes or 0 for reader in self._readers)
         self.held_bytes = sum(reader.held_bytes for reader in self._readers)
+        self.why_held = "; ".join(reader.why_held for reader in self._readers if reader.why_held)
         self.width, self.dtype = len(features), table.dtype(features)
-        self.names = table.names and tuple(table.names[at] for at in features)
+        self.names = table.names_of(features)
         known = [(reader, reader.rows) for reader in self._readers if reader.rows is not None]
         for reader, rows in known:
             if rows != known[0][1]:
@@ -264,10 +268,9 @@ class StoredObservations(Observations):
         """What the targets are called: as their columns or, where those do not tell, as their file or key."""
         part = self._parts["y"]
         positions = part.group or range(part.reader.width or 1)
-        if part.reader.names is not None:
-            names = tuple(part.reader.names[at] for at in positions)
-            if len(set(names)) == len(names):
-                return names
+        names = part.reader.names_of(part.group)
+        if names is not None and len(set(names)) == len(names):
+            return names
         if part.reader is self._table:
             return unnamed(positions[0] + 1)[-1:]
         path, key = split_key(part.reader.file)
@@ -294,8 +297,7 @@ class StoredObservations(Observations):
             features = tuple(at for at in range(self._table.width or 0) if at not in taken)
         else:
             features = self._table.columns(columns)
-        file, names = self._table.file, self._table.names
-        labels = [names[at] if names else at for at in features]
+        file, labels = self._table.file, self._table.names_of(features) or features
         if not features:
             raise BadInputError(f"{file} has no columns left to fit on")
         if repeated := [at for at, times in Counter(features).items() if times > 1]:

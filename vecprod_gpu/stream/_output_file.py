@@ -8,7 +8,7 @@ from typing import IO
 
 from .._replace import DISK_FULL, replaced
 from ..errors import BadInputError
-from ._paths import list_of, split_key
+from ._paths import list_of, require_path, split_key
 
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 DEFAULT_KEY = "result"
@@ -35,10 +35,13 @@ class Output:
     @classmethod
     def parse(cls, word: str, force: bool, suffixes: tuple[str, ...] = SUFFIXES) -> "Output":
         """Read what follows ``--output``."""
+        require_path(word)
         path, key = split_key(word)
         suffix = path.suffix.lower()
         if suffix not in suffixes:
             raise BadInputError(f"{word}: the output must end in {list_of(suffixes)}")
+        if key and suffix == ".zarr":
+            raise BadInputError(f"{word}: a .zarr output is a single array, without a key; needed is {path}")
         return cls(path, force, key or DEFAULT_KEY if suffix == ".npz" else None)
 
     @property

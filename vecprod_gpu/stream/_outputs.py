@@ -16,6 +16,7 @@ from .. import _checks
 from .._replace import DISK_FULL, drafted, new_file
 from ..errors import BadInputError, DTypeError, ShapeError
 from ..linreg._streaming.rows import _release
+from ._paths import require_path
 
 Host = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -191,6 +192,7 @@ def check(out: Any, shape: Shape, dtype: np.dtype[Any]) -> None:
     if isinstance(out, np.ndarray):
         _checks.output(out, "numpy", shape, dtype)
     elif isinstance(out, str | PathLike):
+        require_path(os.fspath(out))
         _check_path(Path(out))
     elif not all(hasattr(out, name) for name in ("shape", "dtype", "chunks", "store")):
         raise DTypeError(f"out must be a path, a NumPy array or a zarr.Array, not {type(out).__name__}")

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ._tables import PLAIN_ROWS, ArrowColumn, ArrowType, TableFile, arrow_file, 
 
 _BUFFER_BYTES = 1 << 16  # of each column: without a buffer, a row group's columns are held whole
 _ROWS_OF_TEXT = 1 << 14
+_UNNAMED = (None, "__null_dask_index__")  # an index in the words of pandas, and of Dask
 
 
 class ParquetFile(TableFile):
@@ -25,11 +26,16 @@ class ParquetFile(TableFile):
         self.file, self.path = file, path
         with self._opened() as opened:
             schema = opened.schema_arrow
-            self.names, self._types = tuple(schema.names), tuple(schema.types)
+            hidden = _unnamed_indexes(schema)
+            # Where the columns stand in the file, those last that are taken only by their names.
+            self._order = sorted(range(len(schema)), key=lambda at: schema.names[at] in hidden)
+            self.names = tuple(schema.names[at] for at in self._order)
+            self._types = tuple(schema.types[at] for at in self._order)
             self._footer_columns = opened.metadata.num_columns  # more of them where columns are nested
             groups = range(opened.metadata.num_row_groups)
             self._group_rows = [opened.metadata.row_group(group).num_rows for group in groups]
-        self.width, self.rows = len(self.names), sum(self._group_rows)
+        self.width = sum(name not in hidden for name in self.names)
+        self.rows = sum(self._group_rows)
         self._row = 0
 
     def type_of(self, position: int) -> ArrowType:
@@ -71,10 +77,11 @@ class ParquetFile(TableFile):
     def has_empty(self, position: int) -> bool:
         """Whether a cell of the column is empty, by what the footer says, if it does."""
         if len(self._types) == self._footer_columns:
+            at = self._order[position]
             with self._opened() as opened:
                 groups = map(opened.metadata.row_group, range(len(self._group_rows)))
                 counts = [
-                    statistics.null_count if (statistics := group.column(position).statistics) else None
+                    statistics.null_count if (statistics := group.column(at).statistics) else None
                     for group in groups
                 ]
             if None not in counts:
@@ -92,8 +99,8 @@ class ParquetFile(TableFile):
         return [self.names[position] for position in positions]
 
     def _columns(self, table: Any, positions: Sequence[int]) -> list[ArrowColumn]:
-        if table.num_columns == self.width:
-            return [table.column(position) for position in positions]
+        if table.num_columns == len(self.names):
+            return [table.column(self._order[position]) for position in positions]
         return [table.column(self.names[position]) for position in positions]
 
     @contextmanager
@@ -118,3 +125,12 @@ class ParquetFile(TableFile):
             raise BadInputError(
                 f"{self.file} is no whole Parquet file{after}: {in_one_line(error)}"
             ) from None
+
+
+def _unnamed_indexes(schema: Any) -> set[str]:
+    """The columns that hold the index of a data frame, which has no name but was written with the rows."""
+    with suppress(ValueError, TypeError, LookupError):  # of metadata that are none of pandas, or not there
+        about = schema.pandas_metadata
+        unnamed = {column["field_name"] for column in about["columns"] if column["name"] in _UNNAMED}
+        return unnamed.intersection(name for name in about["index_columns"] if isinstance(name, str))
+    return set()

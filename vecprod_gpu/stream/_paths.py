@@ -26,6 +26,14 @@ def split_key(word: str) -> tuple[Path, str | None]:
     return (Path(archive[1]), archive[2]) if archive else (Path(word), None)
 
 
+def require_path(word: str) -> None:
+    """Raise for what is the name of no file."""
+    if not word:
+        raise BadInputError("the name of a file is empty")
+    if re.match(r"[a-z][a-z0-9+.-]*://", word, flags=re.IGNORECASE):
+        raise BadInputError(f"{word} is a URL; needed is a file or a folder of this machine")
+
+
 def suffix_of(path: Path) -> str:
     """The suffix that tells the format, in small letters."""
     return ".zarr" if path.name.lower().endswith(".zarr.zip") else path.suffix.lower()

@@ -19,6 +19,7 @@ from ._observations import Observations, open_observations
 from ._output_file import Output
 from ._outputs import BLOCK_BYTES, Cut, Host, Shape
 from ._outputs import SUFFIXES as ARRAYS
+from ._paths import SUFFIXES
 from ._reader import Assembler
 from ._results import Result
 from ._results import write as write_file
@@ -167,7 +168,7 @@ def predict(
     coef, intercept = _coefficients(model)
     is_path = isinstance(out, str | PathLike)
     is_file = is_path and Path(out).suffix.lower() not in ARRAYS
-    output = Output.parse(str(out), force=True) if is_file else None
+    output = Output.parse(str(out), True, SUFFIXES) if is_file else None
     observations = open_observations(source, columns=columns, header=header)
     refuse_inputs(out, X=source)
     if is_path:

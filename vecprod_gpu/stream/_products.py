@@ -131,7 +131,16 @@ class Product:
         """How large a block is, of an output of that grain and within a budget of memory."""
         whole = grain if len(self.tail) == 2 else (*grain[:-1], 3)
         wanted = DEVICE_BLOCK_BYTES if self.choice.backend == "cupy" else BLOCK_BYTES
-        return block_within(self.shape, whole, self.dtype.itemsize, wanted, memory)
+        read = [self.a.vectors, self.b.vectors]
+        return block_within(
+            self.shape,
+            whole,
+            self.dtype.itemsize,
+            wanted,
+            memory,
+            sum(vectors.held_bytes for vectors in read),
+            "; ".join(vectors.why_held for vectors in read if vectors.why_held),
+        )
 
     def blocks(
         self, parts: Iterator[Cut], place: Callable[[Cut], Host | None] = lambda cut: None

@@ -40,7 +40,8 @@ class Reader(ABC):
     paths : tuple of Path
         The files that are read.
     names : tuple of str, optional
-        What the columns are called, where the source says so.
+        What the columns are called, where the source says so; behind those of `width` columns there may be
+        some that are taken only by their names.
     shape : tuple of int
         Of the array; for a table ``(rows, columns)``. The rows are -1 where only reading tells.
     nbytes : int, optional
@@ -51,6 +52,8 @@ class Reader(ABC):
         How many bytes are held for each byte of rows that are taken.
     held_bytes : int
         What is held beside those from the first row to the last.
+    why_held : str
+        Why, and what would make it less, in words; nothing where it is little.
     """
 
     file: str
@@ -61,6 +64,7 @@ class Reader(ABC):
     is_table = False
     overhead = 1
     held_bytes = 0
+    why_held = ""
 
     @property
     def rows(self) -> int | None:
@@ -114,6 +118,12 @@ class Reader(ABC):
             raise BadInputError(f"{self.file} has {len(found)} columns {name!r}; choose one by its index")
         return found[0] if found else None
 
+    def names_of(self, group: Group) -> Names | None:
+        """What the columns of a group are called, where the source says so."""
+        if self.names is None:
+            return None
+        return self.names[: self.width] if group is None else tuple(self.names[at] for at in group)
+
     def columns(self, words: str | Sequence[str | int]) -> tuple[int, ...]:
         """Positions of columns from names and indices, or from one line of them, quoted as in a CSV file."""
         if self.width is None:
@@ -135,8 +145,9 @@ class Reader(ABC):
             return f"its columns have no names, but indices from 0 to {(self.width or 0) - 1}"
         if near := difflib.get_close_matches(word, self.names, n=3):
             return "near to it: " + ", ".join(map(repr, near))
-        listed = ", ".join(map(repr, self.names[:_NAMES_LISTED]))
-        more = len(self.names) - _NAMES_LISTED
+        names = self.names[: self.width]
+        listed = ", ".join(map(repr, names[:_NAMES_LISTED]))
+        more = len(names) - _NAMES_LISTED
         return f"it has {listed}" + (f" and {more} more" if more > 0 else "")
 
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from os import PathLike
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from .._version import __version__
 from ..errors import ArgumentError, NotFiniteError
 from ..linreg._streaming.rows import Rows, join
 from ..linreg._streaming.streamed import SEGMENT_BYTES, Streamed
-from ._checkpoint import Checkpoint, State
+from ._checkpoint import Checkpoint, State, outputs_of
 from ._gpu import most_batch_bytes, sharing_gpus
 from ._memory import LEAST_BATCH_BYTES, batch_bytes, parse_memory
 from ._observations import Batch, Observations
@@ -142,8 +143,7 @@ class Passes:
                     row = batch.first_row + len(batch.X)
                     if self._checkpoint.due():
                         self._keep(name, accumulator, row, is_whole=False)
-                        values = {"passes": self._passes, "shapes": self.shapes}
-                        self._checkpoint.save(State(self._arrays, values))
+                        self._save({})
         self.rows = row
         if self._checkpoint.file is not None:
             self._keep(name, accumulator, row, is_whole=True)
@@ -174,6 +174,15 @@ class Passes:
         self.bar.stage("counting rows")
         batches = self.observations.batches(0, self._most_bytes())
         return sum(len(batch.X) for batch in batches)
+
+    def seal(self, drafts: Mapping[Path, Path]) -> None:
+        """Have the checkpoint, if there is one, know the outputs, by their places and their whole drafts.
+
+        A kill may come when they are in their places, and the checkpoint is still there.
+        """
+        if self._checkpoint.is_there():
+            with suppress(OSError):  # as of a full disk, which is no reason to lose the result
+                self._save(outputs_of(drafts))
 
     def finish(self) -> None:
         """Remove the checkpoint: what was made of the rows is safe."""
@@ -211,16 +220,28 @@ class Passes:
         if not self._batch_bytes:
             if self._memory is not None and self.observations.resumable:
                 self._warm_up(kind)
-            held = SUMMING_BYTES + self.observations.held_bytes
-            self._batch_bytes = batch_bytes(self._memory, BATCHES_HELD, held, most_batch_bytes())
+            self._batch_bytes = self._share()
         return self._batch_bytes
+
+    def _share(self) -> int:
+        """What is left for a batch."""
+        beside = SUMMING_BYTES + self.observations.held_bytes
+        why = self.observations.why_held
+        return batch_bytes(self._memory, BATCHES_HELD, beside, most_batch_bytes(), why)
 
     def _warm_up(self, kind: type[Streamed] | None) -> None:
         """Load all that the first rows need, so that it counts among what is held already."""
-        batch = next(self.observations.batches(0, LEAST_BATCH_BYTES), None)
-        if batch is not None and kind is not None:
-            with suppress(NotFiniteError):  # told with its place when the row's turn comes
-                kind.from_rows(Rows.read(batch.X[:2], None, None))
+        if kind is not None:
+            kind.from_rows(
+                Rows.read(np.zeros((2, self.observations.width), self.observations.dtype), None, None)
+            )
+        self._share()  # so that the first rows are not read where they would take more than there is
+        next(self.observations.batches(0, LEAST_BATCH_BYTES), None)
+
+    def _save(self, outputs: Mapping[str, Any]) -> None:
+        """Write the checkpoint."""
+        values = {"passes": self._passes, "shapes": self.shapes, "outputs": outputs}
+        self._checkpoint.save(State(self._arrays, values))
 
     def _keep(self, name: str, accumulator: Accumulator, row: int, is_whole: bool) -> None:
         """Remember what the checkpoint holds of a pass."""

@@ -18,6 +18,7 @@ from ._paths import (
     is_pattern,
     list_of,
     partition_keys,
+    require_path,
     require_readable,
     split_key,
     suffix_of,
@@ -72,6 +73,7 @@ def open_reader(source: Any, called: str, header: bool | None = None) -> Reader:
 
 def open_path(word: str, header: bool | None) -> Reader:
     """The reader of a file, a folder or a pattern, which is looked at without reading its numbers."""
+    require_path(word)
     path, key = split_key(word)
     suffix = suffix_of(path)
     if is_pattern(word) or (is_folder(path) and suffix not in ARRAYS):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import BadInputError
 from . import _fingerprints
-from ._reader import Assembler, Block, Cursor, Group, Host, Names, Reader
+from ._reader import Assembler, Block, Cursor, Group, Host, Names, Reader, unnamed
 
 # pyarrow carries no types.
 ArrowColumn = Any
@@ -32,7 +32,7 @@ class TableFile(ABC):
     path : Path
         Where it is.
     names : tuple of str, optional
-        What its columns are called.
+        What its columns are called; behind `width` of them those that are taken only by their names.
     width : int
         How many there are.
     rows : int, optional
@@ -68,6 +68,11 @@ class TableFile(ABC):
     def progress(self) -> int:
         """How many bytes have been read."""
 
+    @property
+    def is_named(self) -> bool:
+        """Whether the file itself says what its columns are called."""
+        return self.names is not None
+
     def has_empty(self, position: int) -> bool:
         """Whether a cell of the column is empty."""
         return any(column.null_count for column in self.texts(position))
@@ -79,7 +84,7 @@ class TableFile(ABC):
 
     def holds_no_number(self, position: int, row: int, value: Any) -> BadInputError:
         """The error of a value that is no number."""
-        held = str(value)
+        held = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
         held = held if len(held) <= _MOST_SHOWN else f"{held[:_MOST_SHOWN]}..."
         return BadInputError(
             f"{self.file}: {self.label(position)} is not numeric: {self.row_in_words(row)} holds {held!r}; "
@@ -96,12 +101,19 @@ class TableFile(ABC):
 
 
 class Partitioned(TableFile):
-    """A file with columns that its folders name, as ``year=2024``."""
+    """A file with columns that its folders name, as ``year=2024``; they stand behind its own."""
 
     def __init__(self, inner: TableFile, keys: dict[str, Any]) -> None:
         self.file, self.path, self.row_words = inner.file, inner.path, inner.row_words
-        self.names, self.width = (*(inner.names or ()), *keys), inner.width + len(keys)
+        names = inner.names or unnamed(inner.width)
+        self.names = (*names[: inner.width], *keys, *names[inner.width :])
+        self.width = inner.width + len(keys)
         self._inner, self._values = inner, list(keys.values())
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the file itself says what its columns are called."""
+        return self._inner.is_named
 
     @property
     def rows(self) -> int | None:  # type: ignore[override]
@@ -112,42 +124,53 @@ class Partitioned(TableFile):
         """Arrow's type of a column."""
         import pyarrow as pa
 
-        if position < self._inner.width:
-            return self._inner.type_of(position)
-        return pa.scalar(self._values[position - self._inner.width]).type
+        inside = self._inside(position)
+        return pa.scalar(self._value(position)).type if inside is None else self._inner.type_of(inside)
 
     def pieces(self, positions: Sequence[int], first_row: int, rows: int) -> Iterator[list[Host]]:
         """The columns from a row on, those of the folders among them."""
-        inside = self._inside(positions)
-        for columns in self._inner.pieces(inside, first_row, rows):
+        for columns in self._inner.pieces(self._all_inside(positions), first_row, rows):
             yield self._with_constants(positions, columns)
 
     def load(self, positions: Sequence[int]) -> list[Host]:
         """All rows of the columns, those of the folders among them."""
-        return self._with_constants(positions, self._inner.load(self._inside(positions)))
+        return self._with_constants(positions, self._inner.load(self._all_inside(positions)))
 
     def texts(self, position: int) -> Iterator[ArrowColumn]:
         """A column as it stands, in parts."""
         import pyarrow as pa
 
-        if position < self._inner.width:
-            return self._inner.texts(position)
-        return iter([pa.array([self._values[position - self._inner.width]])])
+        inside = self._inside(position)
+        return iter([pa.array([self._value(position)])]) if inside is None else self._inner.texts(inside)
 
     def progress(self) -> int:
         """How many bytes have been read."""
         return self._inner.progress()
 
-    def _inside(self, positions: Sequence[int]) -> list[int]:
+    def label(self, position: int) -> str:
+        """What a message calls a column."""
+        inside = self._inside(position)
+        return super().label(position) if inside is None else self._inner.label(inside)
+
+    def _inside(self, position: int) -> int | None:
+        """Where the file itself holds a column; None where the folders do."""
+        if position < self._inner.width:
+            return position
+        return None if position < self.width else position - len(self._values)
+
+    def _value(self, position: int) -> Any:
+        """What the folders say."""
+        return self._values[position - self._inner.width]
+
+    def _all_inside(self, positions: Sequence[int]) -> list[int]:
         """Columns of the file itself; one of them, whose rows count, where there would be none."""
-        return [at for at in positions if at < self._inner.width] or [0]
+        return [at for at in map(self._inside, positions) if at is not None] or [0]
 
     def _with_constants(self, positions: Sequence[int], columns: list[Host]) -> list[Host]:
         read = iter(columns)
         rows = len(columns[0])
         return [
-            next(read) if at < self._inner.width else np.full(rows, self._values[at - self._inner.width])
-            for at in positions
+            np.full(rows, self._value(at)) if self._inside(at) is None else next(read) for at in positions
         ]
 
 
@@ -372,8 +395,8 @@ def is_text_of(column: ArrowColumn, kind: ArrowType) -> bool:
 def _positions_of(part: TableFile, first: TableFile) -> Sequence[int | None]:
     """Where a file holds the columns of the first one, by their names if it has any."""
     if part.names == first.names and part.width == first.width:
-        return range(first.width)
-    if part.names is None or first.names is None:
+        return range(len(first.names or ()) or first.width)
+    if part.names is None or first.names is None or not part.is_named:
         raise BadInputError(f"{part.file} has {part.width} columns, but {first.file} has {first.width}")
     for names in (part.names, first.names):
         if len(set(names)) < len(names):

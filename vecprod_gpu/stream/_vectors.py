@@ -27,6 +27,10 @@ class Vectors:
         Of what is read.
     names : tuple of str or None
         What the components are called.
+    held_bytes : int
+        What will be held while they are read, beside what is returned.
+    why_held : str
+        Why, and what would make it less, in words; nothing where it is little.
     """
 
     def __init__(self, reader: Reader, group: Group) -> None:
@@ -39,9 +43,9 @@ class Vectors:
         shape = reader.shape if self._held is None else self._held.shape
         self.shape = shape if group is None else (shape[0], len(group))
         self.dtype = reader.dtype(group) if self._held is None else self._held.dtype
-        self.names: Names | None = reader.names
-        if group is not None and reader.names is not None:
-            self.names = tuple(reader.names[position] for position in group)
+        self.names: Names | None = reader.names_of(group)
+        self.held_bytes = reader.held_bytes if self._held is None else 0
+        self.why_held = reader.why_held
         self._cursor: Cursor | None = None
         self._row = 0
         self._last: tuple[int, int, Host] | None = None

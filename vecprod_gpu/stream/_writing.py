@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from .._progress import Bar
-from .._replace import draft_of
+from .._replace import clear_up, draft_of
 from ..errors import ArgumentError, BadInputError
-from ._checkpoint import Checkpoint, State
+from ._checkpoint import Checkpoint, State, is_output, outputs_of
 from ._memory import batch_bytes
 from ._outputs import (
     Cut,
@@ -60,18 +60,28 @@ class Work(Protocol):
         """Each part with its numbers, which last until the next; `place` says where they may be computed."""
 
 
-def block_within(shape: Shape, grain: Shape, itemsize: int, wanted: int, memory: int | None) -> Shape:
+def block_within(
+    shape: Shape,
+    grain: Shape,
+    itemsize: int,
+    wanted: int,
+    memory: int | None,
+    beside: int = 0,
+    why: str = "",
+) -> Shape:
     """The largest block of whole grains of so many bytes, and within a budget of memory.
+
+    Beside the blocks something else is held in it, for a reason that a message tells.
 
     Raises
     ------
     ArgumentError
         If the budget does not suffice for a single grain.
     """
-    most = wanted if memory is None else min(wanted, batch_bytes(memory, COPIES))
-    block = block_shape(shape, grain, itemsize, most)
+    share = wanted if memory is None else batch_bytes(memory, COPIES, beside, why=why)
+    block = block_shape(shape, grain, itemsize, min(wanted, share))
     needed = prod(block) * itemsize
-    if memory is not None and needed > max(most, batch_bytes(memory, COPIES)):
+    if memory is not None and needed > share:
         raise ArgumentError(
             f"memory is {memory} bytes, but a chunk of the output alone has {needed} bytes, of which "
             f"{COPIES} are held; give it smaller chunks"
@@ -110,6 +120,7 @@ def write(
     check(out, work.shape, work.dtype)
     job = _Job.begun(work, out, checkpoint, every)
     if job.is_whole():
+        clear_up(Path(out))
         job.kept.remove()
         return prod(work.shape)
     with opened(out, work.shape, work.dtype, confirm, job.kept.file) as sink:
@@ -126,6 +137,7 @@ class _Job:
         state = kept.resume()
         self.block: Shape | None = tuple(state.values["block"]) if state else None
         self.done = int(state.values["done"]) if state else 0
+        self._outputs = state.values.get("outputs", {}) if state else {}
 
     @classmethod
     def begun(cls, work: Work, out: Any, checkpoint: str | PathLike[str] | None, every: float) -> "_Job":
@@ -146,15 +158,13 @@ class _Job:
         BadInputError
             If what it had written is gone.
         """
-        if self.block is None or self.kept.file is None or not isinstance(self.out, str | PathLike):
+        draft = self._draft()
+        if self.block is None or draft is None or draft.exists():
             return False
-        path = Path(self.out)
-        if draft_of(path, self.kept.file).exists():
-            return False
-        if self.done == count(self.work.shape, self.block) and path.exists():
+        if is_output(self._outputs, Path(self.out)):
             return True
         raise BadInputError(
-            f"what {self.kept.file} goes on with is no longer beside {path}; remove it to begin anew"
+            f"what {self.kept.file} goes on with is no longer beside {self.out}; remove it to begin anew"
         )
 
     def write(self, sink: Sink, memory: int | None, bar: Bar) -> int:
@@ -183,7 +193,21 @@ class _Job:
         """Say how far it is, once that is safe."""
         if self.kept.file is not None:
             sink.sync()
-            self.kept.save(State(values={"block": self.block, "done": self.done}))
+            values = {"block": self.block, "done": self.done, "outputs": self._whole_outputs()}
+            self.kept.save(State(values=values))
+
+    def _whole_outputs(self) -> dict[str, Any]:
+        """What tells the output once all of it is written: another file may stand in its place later."""
+        draft = self._draft()
+        if draft is None or self.block is None or self.done < count(self.work.shape, self.block):
+            return {}
+        return outputs_of({Path(self.out): draft})
+
+    def _draft(self) -> Path | None:
+        """What is gone on with, and renamed in the end; None of an array, and without a checkpoint."""
+        if self.kept.file is None or not isinstance(self.out, str | PathLike):
+            return None
+        return draft_of(Path(self.out), self.kept.file)
 
 
 def refuse_inputs(out: Any, **inputs: Any) -> None:

@@ -13,6 +13,11 @@ from . import _fingerprints
 from ._npy import chosen, require_numbers
 from ._reader import Assembler, Block, Cursor, Group, Host, Reader, in_one_line
 
+PIECE_BYTES = 1 << 23  # of small chunks that are read at a time, so that they are decoded beside each other
+
+COPIES = 4
+"""Of a piece, that are in memory at once: the one before, its rows, its chunks decoded and as stored."""
+
 
 class ZarrReader(Reader):
     """A Zarr array of format 2 or 3; one of two axes is a table without names."""
@@ -27,6 +32,8 @@ class ZarrReader(Reader):
         require_numbers(file, self._dtype)
         self.shape = tuple(array.shape)
         self.nbytes = size(self.shape) * self._dtype.itemsize
+        if self.shape:
+            self._plan_pieces()
 
     def dtype(self, group: Group) -> np.dtype[Any]:
         """The dtype of the array."""
@@ -43,14 +50,14 @@ class ZarrReader(Reader):
             return np.asarray(self._array[slice(*rows) if rows else ()], self._dtype)
 
     def cursor(self, groups: Sequence[Group], first_row: int, most_rows: int) -> Cursor:
-        """A cursor that reads no chunk twice."""
+        """A cursor that reads no chunk twice; how many rows will be taken does not matter to it."""
         read = [first_row]
         templates = [chosen(np.empty((0, *self.shape[1:]), self._dtype), group) for group in groups]
 
         def progress() -> int:
             return (self.nbytes or 0) * read[0] // max(1, self.rows or 0)
 
-        return Assembler(self._pieces(groups, first_row, most_rows, read), templates, "C", progress)
+        return Assembler(self._pieces(groups, first_row, read), templates, "C", progress)
 
     def place(self, row: int, column: int | None) -> str:
         """The store and the index."""
@@ -66,15 +73,26 @@ class ZarrReader(Reader):
         ]
         return {"files": of_path, **about, "ends": [_fingerprints.of_array(rows) for rows in ends]}
 
-    def _pieces(
-        self, groups: Sequence[Group], first_row: int, most_rows: int, read: list[int]
-    ) -> Iterator[list[Block]]:
-        """Whole chunks, as many as make up the rows that are taken at a time."""
-        length = int((getattr(self._array, "shards", None) or self._array.chunks)[0])
-        step = max(1, most_rows // length) * length
+    def _plan_pieces(self) -> None:
+        """Find out how many rows are read at a time, in whole chunks of all columns, and what that takes."""
+        shards = getattr(self._array, "shards", None)
+        unit = shards or self._array.chunks
+        padded = [-(-length // part) * part for length, part in zip(self.shape[1:], unit[1:], strict=True)]
+        chunks_bytes = unit[0] * size(padded) * self._dtype.itemsize
+        times = max(1, min(PIECE_BYTES // max(1, chunks_bytes), -(-self.shape[0] // unit[0])))
+        self._rows_of_piece = times * unit[0]
+        self.held_bytes = COPIES * times * chunks_bytes
+        if chunks_bytes > PIECE_BYTES:
+            self.why_held = (
+                f"{'shards' if shards else 'chunks'} of {self.file} have {chunks_bytes} bytes, and "
+                f"{COPIES} times as much is held; give it smaller ones"
+            )
+
+    def _pieces(self, groups: Sequence[Group], first_row: int, read: list[int]) -> Iterator[list[Block]]:
+        """Whole chunks of all columns."""
         start = first_row
         while start < self.shape[0]:
-            stop = min(self.shape[0], (start // length) * length + step)
+            stop = min(self.shape[0], (start // self._rows_of_piece + 1) * self._rows_of_piece)
             piece = self.part(start, stop)
             read[0] = start = stop
             yield [chosen(piece, group) for group in groups]

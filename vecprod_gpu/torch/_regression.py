@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vecprod_gpu.errors import DTypeError
 from vecprod_gpu.linreg import steps
 from vecprod_gpu.linreg._derivatives import by_data
 
@@ -109,6 +110,9 @@ def _operands(
     X: Tensor, y: Tensor, w: Tensor, sample_weight: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """The arguments as real numbers; under autocast the result, which takes the dtype of w, is not narrow."""
+    for name, value in (("X", X), ("y", y), ("w", w), ("sample_weight", sample_weight)):
+        if not isinstance(value, Tensor) and (value is not None or name != "sample_weight"):
+            raise DTypeError(f"{name} must be a Tensor, not {type(value).__name__}")
     X, y, w = (tensor if tensor.is_floating_point() else _as_real(tensor) for tensor in (X, y, w))
     if is_autocast(w) and w.dtype in NARROW:
         w = w.float()

@@ -1,5 +1,6 @@
 """Fits of all points of a grid on all training sets, from their co-moments."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from ... import _dispatch
+from ..._callers import frames_to_caller
 from ...errors import SingularError
-from .._solvers.closed import WORST_CONDITION, eigenvalue_cut
+from .._solvers.closed import WORST_CONDITION, Spectrum, eigenvalue_cut, shortest
 from .._solvers.quadratic import Quadratic
 from .._solvers.stability import ROUNDING
 from .grid import Grid
@@ -21,6 +23,9 @@ Block = tuple[Host, Host]
 BLOCK_NUMBERS = 1 << 17  # coefficients at once: they stay in the cache from the fit to the score
 MATRIX_NUMBERS = 1 << 23  # of matrices that are factorised at once
 STEP_NUMBERS = 1 << 20  # objectives that descents with L1 write down on the way
+NEARLY_SINGULAR = 1e-3 / float(np.finfo(np.float64).eps)
+"""Condition of a scaled matrix, beyond which its rank is a matter of rounding, which eigenvalues tell."""
+TOLD_GAP = 1e-6  # of a descent that was cut short: less cannot be seen in a score
 GAP = 1e-12  # of coordinate descent, whose sweeps over co-moments are cheap
 
 
@@ -46,10 +51,19 @@ class Training:
 
     quadratic: Quadratic
 
+    def require_squares(self, l1: Host, l2: Host) -> None:
+        """Raise where a column is too small for its squares on a training set."""
+        self.quadratic.require_squares(l1, l2, "training set")
+
     @cached_property
     def spectrum(self) -> Any:
         """Eigenvalues ``(F, d)`` and eigenvectors of the Hessians."""
         return np.linalg.eigh(self.quadratic.hessian)
+
+    @cached_property
+    def scaled(self) -> Spectrum:
+        """The same of the Hessians scaled to a unit diagonal."""
+        return Spectrum.of(self.quadratic.hessian)
 
     @cached_property
     def is_flat(self) -> Host:
@@ -70,6 +84,18 @@ class Training:
         return np.where(self.is_flat[..., np.newaxis], 0.0, along)
 
     @cached_property
+    def is_dependent(self) -> Host:
+        """Along which eigenvectors ``(F, d)`` columns depend on each other, where these can tell.
+
+        Where more is flat than there are dependent columns, small ones are among it, beside large ones.
+        """
+        if not self.is_flat.any():
+            return self.is_flat
+        missing = self.is_flat.shape[1] - self.scaled.rank
+        dependent: Host = self.is_flat & (self.is_flat.sum(axis=1) == missing)[:, np.newaxis]
+        return dependent
+
+    @cached_property
     def largest(self) -> Host:
         """The largest eigenvalue of each, ``(F,)``."""
         largest: Host = np.maximum(self.spectrum.eigenvalues[:, -1], 0.0)
@@ -77,6 +103,7 @@ class Training:
 
     def rates(self, grid: Grid, split: int) -> Host:
         """Learning rates ``(l2, learning_rate)`` of a split; those that run away brought to the bound."""
+        self.require_squares(grid.l1, grid.l2)
         curvature = self.largest[split] + grid.l2[:, np.newaxis]
         automatic = np.divide(1.0, curvature, out=np.ones_like(curvature), where=curvature > 0)
         rates = np.where(np.isnan(grid.learning_rate), automatic, grid.learning_rate)
@@ -127,70 +154,79 @@ class EigenSteps:
 class ClosedForms:
     """Ridge regression by eigenvectors, for the points at which these lose no digits.
 
-    Along each eigenvector the coefficient is ``c / (λ + l2)``, and 0 where the training set is flat.
+    Along each eigenvector the coefficient is ``c / (λ + l2)``, and 0 where columns depend on each other.
+    All other points are solved one by one, from matrices scaled to a unit diagonal.
     """
 
     def __init__(self, training: Training, grid: Grid, solver: str) -> None:
-        self._training, self._grid = training, grid
-        self._factored = np.zeros((len(training.eigenvalues), len(grid.l2)), bool)
-        if solver == "auto":
-            self._factored = self._is_unsafe()
-        elif solver == "cholesky":
-            self._factored[...] = True
-        self._coef = np.empty((*self._factored.shape, *training.quadratic.linear.shape[1:]))
-        if self._factored.any():
-            self._factorise(solver)
+        training.require_squares(np.zeros(1), grid.l2)
+        self._training, self._grid, self._solver = training, grid, solver
+        self._scaled = self._is_unsafe()
+        if solver == "cholesky":
+            self._scaled[...] = True
+        self._coef = np.empty((*self._scaled.shape, *training.quadratic.linear.shape[1:]))
+        solve = self._by_scaled_eigenvectors if solver == "eigh" else self._by_factors
+        d = training.quadratic.hessian.shape[1]
+        pairs = np.argwhere(self._scaled)
+        at_once = max(1, MATRIX_NUMBERS // d**2)
+        for first in range(0, len(pairs), at_once):
+            split, model = pairs[first : first + at_once].T
+            self._coef[split, model] = solve(split, model)
 
     def basis(self, split: int) -> None:
         """None: in original units nothing is lost of small columns beside large ones."""
 
     def blocks(self, split: int) -> Iterator[Block]:
-        """Those by eigenvectors, and those by factors."""
+        """Those by eigenvectors, and those that were solved one by one."""
         numbers = self._grid.numbers[self._grid.l1 == 0, :, 0, 0]
-        for chosen, coef in (self._by_eigenvectors(split), self._by_factors(split)):
+        for chosen, coef in (self._by_eigenvectors(split), self._one_by_one(split)):
             for same in numbers[:, chosen]:
                 yield same, coef
 
     def _is_unsafe(self) -> Host:
         """Where the unscaled matrix is so badly conditioned that scaling it first may save digits."""
         values = self._training.spectrum.eigenvalues
-        smallest = np.maximum(values[:, :1], 0.0) + self._grid.l2
+        smallest = np.where(self._training.is_dependent, np.inf, values).min(axis=1, keepdims=True)
+        smallest = np.maximum(smallest, 0.0) + self._grid.l2
         unsafe: Host = values[:, -1:] + self._grid.l2 > WORST_CONDITION * smallest
         return unsafe
 
-    def _factorise(self, solver: str) -> None:
-        """Solve what is to be factored, and leave to the eigenvectors what depends on too few digits."""
+    def _by_factors(self, split: Host, model: Host) -> Host:
+        """Coefficients ``(m, d, k)`` of some points by Cholesky factors, where there are such."""
         quadratic, l2 = self._training.quadratic, self._grid.l2
-        d = quadratic.hessian.shape[1]
-        solve = _dispatch.host().solve_positive
-        pairs = np.argwhere(self._factored)
-        at_once = max(1, MATRIX_NUMBERS // d**2)
-        for some in np.split(pairs, range(at_once, len(pairs), at_once)):
-            split, model = some.T
-            matrices = quadratic.hessian[split]
-            matrices.reshape(len(some), -1)[:, :: d + 1] += l2[model, np.newaxis]
-            sides = quadratic.linear[split]
-            coef, condition = np.empty_like(sides), np.empty(len(some))
-            solve(matrices, sides, coef, condition)
-            if solver == "cholesky" and not np.isfinite(condition).all():
-                raise SingularError(
-                    "columns of X depend on each other (or are constant) in the training set of split "
-                    f"{split[~np.isfinite(condition)][0]}, so that there is no Cholesky factor; "
-                    'use solver="auto" or "eigh", or an l2 of more than 0'
-                )
-            self._coef[split, model] = coef
-            if solver == "auto":
-                self._factored[split, model] = condition <= WORST_CONDITION
+        matrices = quadratic.hessian[split]
+        matrices.reshape(len(split), -1)[:, :: matrices.shape[1] + 1] += l2[model, np.newaxis]
+        sides = quadratic.linear[split]
+        coef, condition = np.empty_like(sides), np.empty(len(split))
+        _dispatch.host().solve_positive(matrices, sides, coef, condition)
+        if self._solver == "cholesky" and not np.isfinite(condition).all():
+            raise SingularError(
+                "columns of X depend on each other (or are constant) in the training set of split "
+                f"{split[~np.isfinite(condition)][0]}, so that there is no Cholesky factor; "
+                'use solver="auto" or "eigh", or an l2 of more than 0'
+            )
+        left = condition > NEARLY_SINGULAR
+        if self._solver == "auto" and left.any():
+            coef[left] = self._by_scaled_eigenvectors(split[left], model[left])
+        return coef
+
+    def _by_scaled_eigenvectors(self, split: Host, model: Host) -> Host:
+        """Coefficients ``(m, d, k)`` of some points, of least norm where columns depend on each other."""
+        quadratic, scaled = self._training.quadratic, self._training.scaled.at(split)
+        return shortest(quadratic.hessian[split], quadratic.linear[split], self._grid.l2[model], scaled)
 
     def _by_eigenvectors(self, split: int) -> Block:
-        left = np.flatnonzero(~self._factored[split])
+        left = np.flatnonzero(~self._scaled[split])
         training, l2 = self._training, self._grid.l2[left]
-        curvature = training.eigenvalues[split][:, np.newaxis] + l2
-        coef = _quotient(training.along[split].T[:, :, np.newaxis], curvature)
-        return left, training.spectrum.eigenvectors[split] @ coef
+        dependent, spectrum = training.is_dependent[split], training.spectrum
+        curvature = np.maximum(spectrum.eigenvalues[split], 0.0)[:, np.newaxis] + l2
+        along = spectrum.eigenvectors[split].T @ training.quadratic.linear[split]
+        along[dependent] = 0.0
+        coef = _quotient(along.T[:, :, np.newaxis], curvature)
+        return left, spectrum.eigenvectors[split] @ coef
 
-    def _by_factors(self, split: int) -> Block:
-        there = np.flatnonzero(self._factored[split])
+    def _one_by_one(self, split: int) -> Block:
+        there = np.flatnonzero(self._scaled[split])
         return there, np.ascontiguousarray(self._coef[split, there].transpose(2, 1, 0))
 
 
@@ -200,28 +236,49 @@ def coordinate_paths(training: Training, grid: Grid, is_in: Host) -> Candidates:
     splits, d, k = quadratic.linear.shape
     numbers = grid.numbers[is_in][:, :, 0]
     l1, l2 = (one.ravel() for one in np.meshgrid(grid.l1[is_in], grid.l2, indexing="ij"))
+    training.require_squares(l1, l2)
     order = np.lexsort((-l2, -l1))
     found = []
+    is_short = np.zeros((len(grid.max_iter), splits, len(order)), bool)
     for iteration, max_iter in enumerate(grid.max_iter.tolist()):
         coef = np.zeros((splits, k, d, len(order)))
         for target in range(k):
             w = np.zeros((splits, d, len(order)))
+            square = np.ascontiguousarray(quadratic.square[:, target : target + 1])
+            n_iter, gap = np.empty((splits, len(order)), np.int64), np.empty((splits, len(order)))
             _dispatch.host().coordinate_descent(
                 quadratic.hessian,
                 np.ascontiguousarray(quadratic.linear[:, :, target : target + 1]),
-                np.ascontiguousarray(quadratic.square[:, target : target + 1]),
+                square,
                 w,
                 l1=l1[order],
                 l2=l2[order],
                 tol=GAP,
                 max_iter=max_iter,
                 is_path=True,
-                n_iter=np.empty((splits, len(order)), np.int64),
-                gap=np.empty((splits, len(order))),
+                n_iter=n_iter,
+                gap=gap,
             )
             coef[:, target] = w
+            # Without penalties the gap is NaN, and nothing but the sweeps tells.
+            is_short[iteration] |= (n_iter >= max_iter) & ~(gap <= TOLD_GAP * square)
         found.append((numbers[:, :, iteration].ravel()[order], coef))
+    if is_short.any():
+        _warn_of_gaps(is_short)
     return _Listed(found)
+
+
+def _warn_of_gaps(is_short: Host) -> None:
+    """Tell of how many points ``(iterations, F, m)`` the sweeps were too few."""
+    points, splits = np.count_nonzero(is_short.any(axis=1)), np.count_nonzero(is_short.any(axis=(0, 2)))
+    total = is_short.size // is_short.shape[1]
+    warnings.warn(
+        f"coordinate descent did not converge within max_iter sweeps at {points} of its {total} points, on "
+        f"{splits} of {is_short.shape[1]} training sets, so that their scores are off: raise max_iter, or "
+        "the penalties",
+        RuntimeWarning,
+        stacklevel=frames_to_caller(),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a search returns."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -117,6 +118,10 @@ class SearchResult:
             f"scoring={self.scoring!r}, points={self._grid.size}, n_splits={self.n_splits}, "
             f"solver={self.solver!r}, reads={self.reads:g})"
         )
+
+    def with_arrays(self, convert: Callable[[Array], Array]) -> "SearchResult":
+        """The same search with the coefficients and intercepts that `convert` makes of these."""
+        return replace(self, fit=self.fit.with_arrays(convert))
 
     def predict(self, X: Array) -> Array:
         """Predictions of the best point; see `FitResult.predict`.

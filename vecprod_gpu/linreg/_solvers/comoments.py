@@ -24,6 +24,7 @@ def comoments(given: Given, models: Models, settings: Settings) -> Outcome:
     """The iterates of proximal gradient descent; without L1 in closed form, whatever their number."""
     quadratic = given.quadratic(settings.fit_intercept)
     l1, l2 = settings.per_model(models.count)
+    quadratic.require_squares(l1, l2)
     spectrum = None if l1.any() else np.linalg.eigh(quadratic.hessian)
     values = np.linalg.eigvalsh(quadratic.hessian) if spectrum is None else spectrum.eigenvalues
     largest = float(values.max(initial=0.0))

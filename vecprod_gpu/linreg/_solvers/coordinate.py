@@ -19,6 +19,7 @@ def coordinate(given: Given, models: Models, settings: Settings) -> Outcome:
     """Sweep over the coefficients until the duality gap is small; penalties of one target form a path."""
     quadratic = given.quadratic(settings.fit_intercept)
     l1, l2 = settings.per_model(models.count)
+    quadratic.require_squares(l1, l2)
     problems, d, targets = quadratic.linear.shape
     is_path = targets == 1 and models.count > 1
     # The strongest penalty comes first: from one solution it is not far to the next.

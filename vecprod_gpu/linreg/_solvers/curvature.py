@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .._settings import Settings
 from .centring import Centred
 from .data import Given
 from .steppers import gradient_of
@@ -14,13 +15,14 @@ LANCZOS_STEPS = 40  # reads of X; the largest eigenvalue is then known to about 
 MARGIN = 1.01  # by which it is overstated in return
 
 
-def largest_eigenvalue(given: Given, centred: Centred, fit_intercept: bool) -> float:
+def largest_eigenvalue(given: Given, centred: Centred, settings: Settings) -> float:
     """Of ``Xᵀ S X / W`` in any problem of the batch: exact where there is a Gram matrix, else by Lanczos."""
     if not given.layout.problems:
         return 0.0
     if given.has_gram:
-        hessian = given.quadratic(fit_intercept).hessian
-        return float(np.linalg.eigvalsh(hessian)[:, -1].max())
+        quadratic = given.quadratic(settings.fit_intercept)
+        quadratic.require_squares(settings.l1, settings.l2)
+        return float(np.linalg.eigvalsh(quadratic.hessian)[:, -1].max())
     tridiagonal = _lanczos(centred)
     if not np.isfinite(tridiagonal).all():
         given.require_rows("gd").raise_for_not_finite()

@@ -72,7 +72,7 @@ class Watch:
         self._least = np.minimum(self._least, loss)
 
     def _curvature(self) -> float:
-        return largest_eigenvalue(self._given, self._centred, self._settings.fit_intercept)
+        return largest_eigenvalue(self._given, self._centred, self._settings)
 
 
 class _Descent:

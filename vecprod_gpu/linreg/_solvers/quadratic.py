@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 
 from ... import _dispatch
+from ...errors import NotFiniteError
 from ..moments import MomentSums
 
 Host = np.ndarray[Any, Any]
+
+LEAST_SQUARE = float(np.finfo(np.float64).tiny)
+"""A mean square below it has lost digits, as have the squares that it is the mean of."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Quadratic:
     x_mean : (B, d) ndarray
     y_mean : (B, k) ndarray
         What X and y are centred on; zeros without an intercept.
+    weight_sum : (B,) ndarray
+        W.
     """
 
     hessian: Host
@@ -35,6 +41,7 @@ class Quadratic:
     square: Host
     x_mean: Host
     y_mean: Host
+    weight_sum: Host
 
     @classmethod
     def of(cls, sums: MomentSums, d: int, fit_intercept: bool) -> "Quadratic":
@@ -46,7 +53,31 @@ class Quadratic:
         square = np.empty((problems, columns - d))
         host.normal_equations(sums.total, sums.means, sums.matrix, fit_intercept, hessian, linear, square)
         means = sums.means if fit_intercept else np.broadcast_to(np.float64(0), sums.means.shape)
-        return cls(hessian, linear, square, means[:, :d], means[:, d:])
+        return cls(hessian, linear, square, means[:, :d], means[:, d:], sums.total)
+
+    def faint(self, l1: Host, l2: Host) -> Host:
+        """Columns ``(B, d)`` whose squares underflow, and whose coefficients the penalties leave to them.
+
+        A column that is constant is orthogonal to y; one whose squares have become 0 is not.
+        """
+        curvature = np.einsum("bdd->bd", self.hessian) + l2.min()
+        # Sums of squares are what underflowed: with small weights they are smaller than their mean.
+        curvature *= np.minimum(self.weight_sum, 1.0)[:, np.newaxis]
+        faint: Host = curvature < LEAST_SQUARE
+        if faint.any():
+            faint &= np.abs(self.linear).max(axis=2) > l1.min()
+        return faint
+
+    def require_squares(self, l1: Host, l2: Host, batch: str = "problem") -> None:
+        """Raise where a column is too small for its squares; `batch` says what the problems are."""
+        faint = np.argwhere(self.faint(l1, l2))
+        if faint.size:
+            problem, column = faint[0].tolist()
+            squares = "squares" if self.weight_sum[problem] >= 1 else "weighted squares"
+            place = f"X in {batch} {problem}" if len(self.hessian) > 1 else "X"
+            error = NotFiniteError(f"{squares} of column {column} of {place} underflow float64; scale it up")
+            error.argument, error.column = "X", column
+            raise error
 
     def intercept(self, w: Host) -> Host:
         """The best intercepts ``(B, k)`` for coefficients ``(B, d, k)``."""
@@ -68,14 +99,28 @@ class Quadratic:
         """``|w - step(w)| / learning_rate``, ``(B, k)``; the penalties and rates are ``(k,)``."""
         moved = w - learning_rate * self.gradient(w, l2)
         step = np.sign(moved) * np.maximum(np.abs(moved) - learning_rate * l1, 0.0)
-        norm: Host = np.linalg.norm(w - step, axis=1) / learning_rate
-        return norm
+        return lengths(w - step) / learning_rate
 
 
 def penalty(w: Host, l1: Host, l2: Host) -> Host:
     """``l1 * |w|_1 + l2 / 2 * |w|²`` of coefficients ``(B, d, k)``, as ``(B, k)``."""
-    value: Host = l1 * np.abs(w).sum(axis=1) + l2 / 2 * np.square(w).sum(axis=1)
+    # Squares of large coefficients overflow, and infinity times a penalty of 0 is no number.
+    squares = np.square(w, out=np.zeros_like(w), where=np.broadcast_to(l2 > 0, w.shape))
+    value: Host = l1 * np.abs(w).sum(axis=1) + l2 / 2 * squares.sum(axis=1)
     return value
+
+
+def lengths(vectors: Host) -> Host:
+    """Euclidean norms ``(B, k)`` of ``(B, d, k)``."""
+    with np.errstate(over="ignore", under="ignore"):
+        norm: Host = np.sqrt(np.add.reduce(vectors * vectors, axis=1))
+    if not norm.all() or not np.isfinite(norm).all():
+        largest = np.abs(vectors).max(axis=1, initial=0.0)
+        # Squares leave the range of float64 long before the vectors do.
+        scale = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
+        with np.errstate(over="ignore", under="ignore"):
+            norm = scale * np.sqrt(np.square(vectors / scale[:, np.newaxis]).sum(axis=1))
+    return norm
 
 
 @dataclass(frozen=True)
@@ -87,5 +132,4 @@ class GradientNorm:
     l2: Host
 
     def __call__(self) -> Host:
-        norm: Host = np.linalg.norm(self.quadratic.gradient(self.coef, self.l2), axis=1)
-        return norm
+        return lengths(self.quadratic.gradient(self.coef, self.l2))

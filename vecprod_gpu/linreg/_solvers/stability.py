@@ -5,8 +5,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ...errors import DivergenceError
+from ...errors import DivergenceError, NotFiniteError
 from .._settings import Settings
+from .quadratic import LEAST_SQUARE
 
 Host = np.ndarray[Any, Any]
 
@@ -28,6 +29,8 @@ def rate_of(settings: Settings, largest: Callable[[], float]) -> Host:
 def inverse_curvature(largest: float, l2: Host) -> Host:
     """``1 / (largest + l2)``, or 1 where that is nothing."""
     curvature = np.asarray(largest + l2)
+    if ((curvature > 0) & (curvature < LEAST_SQUARE)).any():
+        raise NotFiniteError("squares of X underflow float64; scale it up")
     inverse: Host = np.divide(1.0, curvature, out=np.ones_like(curvature), where=curvature > 0)
     return inverse
 

@@ -8,7 +8,7 @@ from ..._arrays import Array
 from .._problem import Problem
 from .._settings import Settings
 from .centring import Centred
-from .quadratic import penalty
+from .quadratic import lengths, penalty
 
 Host = np.ndarray[Any, Any]
 
@@ -80,8 +80,7 @@ class FusedStepper:
     def norm(self) -> Host:
         """As `Stepper`."""
         difference = np.subtract(self._points[self._at], self._points[self._at + 1], dtype=np.float64)
-        norm: Host = np.sqrt(np.add.reduce(difference * difference, axis=1)) / self._rate
-        return norm
+        return lengths(difference) / self._rate
 
     def step(self) -> None:
         """As `Stepper`."""
@@ -117,8 +116,7 @@ class HostStepper:
 
     def norm(self) -> Host:
         """As `Stepper`."""
-        norm: Host = np.linalg.norm(self._w - self._moved(self._gradient), axis=1) / self._rate
-        return norm
+        return lengths(self._w - self._moved(self._gradient)) / self._rate
 
     def step(self) -> None:
         """As `Stepper`."""

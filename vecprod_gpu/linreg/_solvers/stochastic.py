@@ -36,7 +36,7 @@ def stochastic(given: Given, models: Models, settings: Settings) -> Outcome:
     batches = _Batches(rows, centred, settings.batch_size or DEFAULT_BATCH)
 
     def smoothness() -> float:
-        largest = largest_eigenvalue(given, centred, settings.fit_intercept)
+        largest = largest_eigenvalue(given, centred, settings)
         return batches.smoothness(largest, settings.momentum)
 
     rate = rate_of(settings, smoothness)

@@ -1,13 +1,15 @@
 """The file of a `Streamed` object: an ``.npz`` archive of plain arrays with a JSON header."""
 
+import errno
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from operator import index
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -18,6 +20,14 @@ from .rows import Layout, Rows
 Host = np.ndarray[Any, Any]
 
 VERSION = 1
+
+# What zipfile, NumPy and the checks below raise for a file that is damaged, or something else altogether.
+_UNREADABLE = (
+    *(ValueError, TypeError, LookupError, EOFError, RuntimeError, OverflowError, OSError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+# Of these OSErrors the first is that of a seek to where a damaged directory points, the second bz2's.
+_ERRNOS_OF_DAMAGE = (errno.EINVAL, None)
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,8 @@ class Header:
 
 def packed(kind: str, header: Header, levels: list[Any], waiting: Rows | None) -> dict[str, Host]:
     """A header, the summaries of a tree's levels, and the rows that wait, as plain arrays."""
+    rows = {} if waiting is None else {"X": waiting.X, "y": waiting.y, "sample_weight": waiting.weights}
+    rows = {name: part for name, part in rows.items() if part is not None}
     text = {
         "format": kind,
         "version": VERSION,
@@ -48,15 +60,13 @@ def packed(kind: str, header: Header, levels: list[Any], waiting: Rows | None) -
         "dtype": header.dtype.str,
         "n_samples": header.n_samples,
         "levels": [level is not None for level in levels],
+        "waiting": list(rows),
     }
     arrays = {"header": np.array(json.dumps(text))}
     for number, level in enumerate(levels):
         if level is not None:
             arrays |= {f"level{number}.{part.name}": getattr(level, part.name) for part in fields(level)}
-    if waiting is not None:
-        parts = {"X": waiting.X, "y": waiting.y, "sample_weight": waiting.weights}
-        arrays |= {f"waiting.{name}": part for name, part in parts.items() if part is not None}
-    return arrays
+    return arrays | {f"waiting.{name}": part for name, part in rows.items()}
 
 
 def write(file: str | PathLike[str], arrays: dict[str, Host]) -> None:
@@ -69,11 +79,14 @@ def read(
     file: str | PathLike[str], kind: str, summary_type: type[Any]
 ) -> tuple[Header, list[Any], list[Rows]]:
     """Read what `write` wrote of that kind."""
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            return unpacked(archive, kind, summary_type)
-    except (ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise ArchiveError(f"{file} cannot be loaded as {kind}: {error}") from None
+    with Path(file).open("rb") as stream:
+        try:
+            return unpacked(_arrays(stream), kind, summary_type)
+        except _UNREADABLE as error:
+            if isinstance(error, OSError) and error.errno not in _ERRNOS_OF_DAMAGE:
+                raise
+            reason = str(error) or type(error).__name__
+            raise ArchiveError(f"{file} cannot be loaded as {kind}: {reason}") from None
 
 
 def unpacked(
@@ -83,33 +96,93 @@ def unpacked(
 
     Raises
     ------
-    ValueError, KeyError, TypeError
+    ValueError, LookupError, TypeError
         If the arrays are none of that kind and version, or do not fit each other.
     """
     text = json.loads(str(archive["header"]))
     found = text["format"], text["version"]
     if found != (kind, VERSION):
-        raise ValueError(f"it is of format {found[0]!r}, version {found[1]}; needed is version {VERSION}")
-    header = Header(_layout(text["layout"]), np.dtype(text["dtype"]), index(text["n_samples"]))
+        raise ValueError(
+            f"it is of format {found[0]!r}, version {found[1]}; needed is {kind!r}, version {VERSION}"
+        )
+    header = Header(_layout(text["layout"]), _dtype(text["dtype"]), index(text["n_samples"]))
     names = [part.name for part in fields(summary_type)]
+    _check_members(archive, text["levels"], names, text["waiting"])
     levels = [
         summary_type(*(_floats(archive, f"level{number}.{name}") for name in names)) if is_held else None
         for number, is_held in enumerate(text["levels"])
     ]
-    if not all(level is None or level.fits(header.layout) for level in levels):
-        raise ValueError(f"its levels are not of {header.layout}")
-    if "waiting.X" not in archive:
-        return header, levels, []
-    waiting = Rows.read(*(archive.get(f"waiting.{name}") for name in ("X", "y", "sample_weight")))
-    if waiting.layout != header.layout:
-        raise ValueError(f"its last rows are {waiting.layout}; needed is {header.layout}")
-    return header, levels, [waiting]
+    waiting = [_rows(archive)] if text["waiting"] else []
+    _check_count(header, levels, waiting)
+    for level in levels:
+        if level is not None:
+            _check_level(level, header)
+    for rows in waiting:
+        _check_rows(rows, header)
+    return header, levels, waiting
+
+
+def _arrays(stream: IO[bytes]) -> dict[str, Host]:
+    """The members of an archive, whose checksums are compared before anything is made of them."""
+    with zipfile.ZipFile(stream) as archive:
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is another one")
+        arrays = {}
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                arrays[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
+        return arrays
 
 
 def _layout(text: Any) -> Layout | None:
     if text is None:
         return None
     return Layout(tuple(map(index, text["lead"])), index(text["d"]), tuple(map(index, text["models"])))
+
+
+def _dtype(text: Any) -> np.dtype[Any]:
+    dtype: np.dtype[Any] = np.dtype(text)
+    if dtype.kind != "f":
+        raise ValueError(f"its dtype is {dtype}; needed are real numbers")
+    return dtype
+
+
+def _check_members(archive: Mapping[str, Host], levels: Any, names: list[str], waiting: Any) -> None:
+    """Raise unless the arrays are those that the header speaks of: a damaged directory may lose some."""
+    held = [number for number, is_held in enumerate(levels) if is_held]
+    needed = {f"level{number}.{name}" for number in held for name in names}
+    needed |= {"header", *(f"waiting.{name}" for name in waiting)}
+    if different := needed ^ set(archive):
+        raise ValueError(f"header and arrays differ in {', '.join(sorted(different))}")
+
+
+def _rows(archive: Mapping[str, Host]) -> Rows:
+    return Rows.read(archive["waiting.X"], archive.get("waiting.y"), archive.get("waiting.sample_weight"))
+
+
+def _check_count(header: Header, levels: list[Any], waiting: list[Rows]) -> None:
+    """Raise unless there may be so many rows; how many a level holds is known to nobody, but it has some."""
+    held = sum(level is not None for level in levels)
+    least = held + sum(rows.n for rows in waiting)
+    n_samples = header.n_samples
+    if n_samples < least or (n_samples > least and not held) or (n_samples == 0) != (header.layout is None):
+        raise ValueError(f"it tells of {n_samples} rows of {header.layout}, but holds {least} at least")
+
+
+def _check_level(level: Any, header: Header) -> None:
+    if not level.fits(header.layout):
+        raise ValueError(f"a level is not of {header.layout}")
+    if not (level.is_finite() and (level.total >= 0).all()):
+        raise ValueError("a level holds what no rows give")
+
+
+def _check_rows(rows: Rows, header: Header) -> None:
+    if rows.layout != header.layout:
+        raise ValueError(f"its last rows are {rows.layout}; needed is {header.layout}")
+    rows.check_weights()
+    if not rows.is_finite():
+        raise ValueError("its last rows hold NaN or infinity")
 
 
 def _floats(archive: Mapping[str, Host], name: str) -> Host:

@@ -155,7 +155,7 @@ class Rows:
     def raise_for_not_finite(self, first_row: int = 0) -> NoReturn:
         """Raise, naming the first row and column of X or y that holds NaN or infinity.
 
-        Where there is none, what was computed has overflowed, and that is raised.
+        Where there is none, what was computed has left the range of float64, and that is raised.
         """
         batch_axes = len(self.layout.lead)
         for name, array in (("X", self.X), ("y", self.y), ("sample_weight", self.weights)):
@@ -167,7 +167,19 @@ class Rows:
                 message = f"{name} holds {values[index]} at {place}; needed are finite numbers"
                 column = others[-1] if len(others) > batch_axes else None
                 raise NotFiniteError.at(name, first_row + row, column, float(values[index]), message)
-        raise NotFiniteError("sums of squares of X or y overflow float64; scale the data down")
+        raise NotFiniteError(self._out_of_range())
+
+    def _out_of_range(self) -> str:
+        """Why finite numbers give none."""
+        totals = np.ones(1) if self.weights is None else on_host(self.weights).sum(axis=-1, dtype=np.float64)
+        least, most = totals[totals > 0].min(), max(1.0, totals.max()) * self.n
+        largest = max(np.abs(on_host(one)).max(initial=0.0) for one in (self.X, self.y) if one is not None)
+        with np.errstate(over="ignore", divide="ignore"):
+            if np.isinf(1 / least):
+                return f"sample_weight adds up to {least:.3g}, whose inverse overflows float64; scale it up"
+            if np.isinf(np.square(largest, dtype=np.float64) * most):
+                return "sums of squares of X or y overflow float64; scale the data down"
+        return "what follows from X, y and sample_weight overflows float64; scale them towards 1"
 
     def release(self) -> None:
         """Let the system take back the pages of memory maps that these rows were read from.

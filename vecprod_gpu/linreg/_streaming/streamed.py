@@ -299,7 +299,8 @@ class Streamed:
         file : path
             An ``.npz`` archive of plain arrays, without pickles: ``header``, a JSON text with the
             fields ``format``, ``version``, ``layout`` (``lead``, ``d`` and ``models``, see the shapes
-            of X and y), ``dtype``, ``n_samples`` and ``levels``; for each level of the tree that holds
+            of X and y), ``dtype``, ``n_samples``, ``levels`` and
+            ``waiting``, the names of the arrays of the rows that wait; for each level of the tree that holds
             something its arrays, as ``level0.total``; and the rows that wait, as ``waiting.X``. It is
             written beside its place and then renamed: an earlier file stays whole until the new one is.
         """
