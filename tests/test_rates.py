@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+import vecprod_gpu as vp
 from vecprod_gpu import _calibrate, _machine, _rates, _user_cache, cli
 from vecprod_gpu.backends import _driver
 
