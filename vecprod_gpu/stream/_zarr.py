@@ -16,8 +16,8 @@ from ._reader import Assembler, Block, Cursor, Group, Host, Reader, in_one_line
 PIECE_BYTES = 1 << 23  # of small chunks that are read at a time, so that they are decoded beside each other
 
 COPIES = 5
-"""Of a piece, that are in memory at once: the one before, its rows, its chunks decoded and as stored, and what
-chunks that are decoded beside each other take in between."""
+"""Of a piece, that are held at once: the one before, its rows, its chunks decoded and as stored, and what
+chunks take that are decoded beside each other."""
 
 
 class ZarrReader(Reader):
