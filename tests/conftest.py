@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 import vecprod_gpu as vp
+from vecprod_gpu import _dispatch
 
 # VECPROD_TEST_BACKENDS names fewer: where Numba is missing only "reference" can be held to anything.
 BACKENDS = tuple(os.environ.get("VECPROD_TEST_BACKENDS", "reference cpu cupy numba-cuda").split())
@@ -45,6 +46,16 @@ def backend(request):
         yield request.param
     if request.node.get_closest_marker("may_fall_back") is None:
         assert vp.fallback_counts() == before, "a call fell back to reference"
+
+
+@pytest.fixture
+def no_long_way(monkeypatch):
+    """Calls that leave the choice of a backend to the dispatcher fail: the short ways do not."""
+
+    def fail(*_):
+        raise AssertionError("the call went the long way")
+
+    monkeypatch.setattr(_dispatch, "choose", fail)
 
 
 @pytest.fixture(params=HOST_BACKENDS)

@@ -27,14 +27,6 @@ def call(request):
 
 
 @pytest.fixture
-def no_long_way(monkeypatch):
-    def choose(*call):
-        raise AssertionError("the call went the long way")
-
-    monkeypatch.setattr(_dispatch, "choose", choose)
-
-
-@pytest.fixture
 def at_once(call, no_long_way):
     """The call, which fails where it goes the long way."""
     return call

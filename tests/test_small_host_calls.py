@@ -57,14 +57,6 @@ def case(request):
     return CALLS[request.param]
 
 
-@pytest.fixture
-def no_long_way(monkeypatch):
-    def fail(*_):
-        raise AssertionError("the call went the long way")
-
-    monkeypatch.setattr(_dispatch, "choose", fail)
-
-
 def draw(rng, shape, dtype):
     return (10 * rng.standard_normal(shape) + (1j if dtype == "D" else 0)).astype(dtype)
 

@@ -7,15 +7,13 @@ them, nor the layout of X can be seen in the result.
 import math
 from collections.abc import Callable
 from copy import copy
-from functools import reduce
-from operator import or_
 from typing import Any
 
 import numpy as np
 
-from . import _float_status
-from ._lane_sums import sum_in_lanes, work_of
+from ._lane_sums import sum_in_lanes
 from ._moment_blocks import STRIP, empty_blocks, empty_panel, empty_tile, panels_across, rows_per_block
+from ._moment_call import Call, work_of
 from ._moment_lanes import fits_lanes
 from ._moment_sums import (
     empty_states,
@@ -41,7 +39,8 @@ GROUP_BYTES = 4 << 20  # of blocks that are packed before the threads turn to th
 
 def gram(X: Array, Y: Array | None, weights: Array | None, out: Array) -> None:
     """See the contract in `vecprod_gpu.backends`."""
-    _sum("gram", X, Y, weights, False, 1.0, np.empty(0), np.empty((0, 0), out.dtype), out)
+    nothing = np.empty(0), np.empty((0, 0), out.dtype)
+    _compute(Call("gram", X, Y, weights, False, 1.0, *nothing, out))
 
 
 def co_moments(
@@ -56,72 +55,33 @@ def co_moments(
     out: Array,
 ) -> None:
     """See the contract in `vecprod_gpu.backends`."""
-    _sum("co_moments", X, Y, weights, True, scale, total, means, out)
+    _compute(Call("co_moments", X, Y, weights, True, scale, total, means, out))
     if correlation:
         correlate(out)
 
 
-def _sum(
-    name: str,
-    X: Array,
-    Y: Array | None,
-    weights: Array | None,
-    is_centred: bool,
-    scale: float,
-    total: Array,
-    means: Array,
-    out: Array,
-) -> None:
-    """Fill total, means and out; report what happened on the way as ufuncs would, of that name and a product.
-
-    Parameters
-    ----------
-    X, Y : (B, n, p) and (B, n, q) arrays, or None
-        Side by side they are Z.
-    weights : (B, n) array or None
-    is_centred : bool
-    scale : float
-    total, means : (B,) and (B, p + q) arrays
-        Without elements where the sums are not centred.
-    out : (B, rows, p + q - first) array
-        For the first columns of Z by those from ``first`` on.
-    """
-    problems, n, p = X.shape
-    # Without elements rather than None: the types of arguments stay, and with them what was compiled.
-    Y = X[:, :, :0] if Y is None else Y
-    weights = np.empty((problems, 0), out.dtype) if weights is None else weights
-    columns = p + Y.shape[2]
-    arguments = name, X, Y, weights, is_centred, scale, total, means, out
-    if out.shape[2] == columns and fits_lanes(n, columns, out.itemsize):
-        sum_in_lanes(*arguments)
+def _compute(call: Call) -> None:
+    n, columns = call.X.shape[1], call.columns
+    if call.out.shape[2] == columns and fits_lanes(n, columns, call.out.itemsize):
+        sum_in_lanes(call)
     else:
-        _Sums(*arguments).compute()
+        _Sums(call).compute()
 
 
 class _Sums:
-    """The sums of one call, in blocks of rows: the arguments of `_sum`, and what follows from them."""
+    """The sums of one call, in blocks of rows: its arguments, and what follows from them."""
 
-    def __init__(
-        self,
-        name: str,
-        X: Array,
-        Y: Array,
-        weights: Array,
-        is_centred: bool,
-        scale: float,
-        total: Array,
-        means: Array,
-        out: Array,
-    ) -> None:
-        self.name, self.X, self.Y, self.weights = name, X, Y, weights
-        self.is_centred, self.scale = is_centred, scale
-        self.total, self.means, self.out = total, means, out
-        _, n, p = X.shape
-        _, rows, width = out.shape
-        columns = p + Y.shape[2]
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.X, self.Y, self.weights = call.X, call.Y, call.weights
+        self.is_centred, self.scale = call.is_centred, call.scale
+        self.total, self.means, self.out = call.total, call.means, call.out
+        _, n, p = self.X.shape
+        _, rows, width = self.out.shape
+        columns = call.columns
         self.shape = rows, columns, columns - width
-        self.vectors, self.targets = vectors_of(p, columns - p, out.dtype) if is_centred else (0, 0)
-        self.block_rows = min(n, rows_per_block(columns, out.dtype, self.vectors > 0))
+        self.vectors, self.targets = vectors_of(p, columns - p, self.out.dtype) if self.is_centred else (0, 0)
+        self.block_rows = min(n, rows_per_block(columns, self.out.dtype, self.vectors > 0))
         self.blocks = -(-n // self.block_rows)
         self.flags: list[int] = []
         self.flags_of_scaling: list[int] = []
@@ -143,8 +103,7 @@ class _Sums:
             state_bytes = 8 * (1 + self.shape[1] + matrix_size)
             chunk = min(problems // STRIPES, CHUNK_BYTES // state_bytes)
             self._on_threads(self._sum_problems, problems, max(1, chunk))
-        _float_status.report(reduce(or_, self.flags, 0), self.name)
-        _float_status.report(reduce(or_, self.flags_of_scaling, 0), "multiply")
+        self.call.report(self.flags, self.flags_of_scaling)
 
     def _on_threads(self, task: Callable[[int, int], None], count: int, block: int) -> None:
         for_each_block_of(work_of(self.X, self.out), task, count, block)

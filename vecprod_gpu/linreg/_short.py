@@ -53,10 +53,9 @@ def _pass(
     shapes, dtype = plan.shapes, plan.dtype
     if out is not None:
         _checks.output(out, "numpy", shapes.w, dtype)
-    _dispatch.latest.backend = "cpu"
     native = np.empty(shapes.native_w, dtype)
     losses = np.empty(shapes.native_loss) if return_loss else None
-    _dispatch.load("cpu").linreg_pass(
+    _dispatch.chosen_cpu().linreg_pass(
         X.reshape(shapes.native_X),
         y.reshape(shapes.native_y),
         w.reshape(shapes.native_w),
