@@ -48,6 +48,7 @@ from pathlib import Path
 from typing import Any
 
 from vecprod_gpu._machine import describe
+from vecprod_gpu._replace import replaced
 from vecprod_gpu.errors import BadInputError
 
 from .bars import Verdict
@@ -79,8 +80,9 @@ def document(suite: Suite, outcomes: Sequence[Outcome], started: float) -> Docum
 
 
 def save(results: Document, file: Path) -> None:
-    """Write a document."""
-    file.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    """Write a document; an earlier file keeps what it holds until the new one is whole."""
+    with replaced(file) as stream:
+        stream.write(json.dumps(results, indent=1, allow_nan=False).encode() + b"\n")
 
 
 def load(file: Path) -> Document:

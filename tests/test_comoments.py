@@ -439,6 +439,14 @@ class TestWhatIsNotFinite:
             with pytest.raises(vp.errors.NotFiniteError, match="overflow float64; scale the data down"):
                 CoMoments.from_arrays(*arrays).mean  # noqa: B018
 
+    @pytest.mark.filterwarnings("error")
+    def test_weights_that_overflow_are_told_from_data_that_do(self, host_backend, rng):
+        X, y, _ = random_rows(rng)
+        with pytest.raises(
+            vp.errors.NotFiniteError, match="sample_weight adds up to more than float64 holds"
+        ):
+            CoMoments.from_arrays(X, y, np.full(len(X), 1e308)).mean  # noqa: B018
+
 
 @pytest.fixture
 def saved(rng, small_segments, tmp_path):

@@ -222,11 +222,12 @@ def test_sparse_arrays_are_refused(host_backend, kind, name):
         vp.errors.DTypeError, match=rf"{name} is sparse, .* needed is a dense array: {name}.toarray"
     ):
         vp.linreg_fit(**given)
-    with pytest.raises(vp.errors.DTypeError, match=rf"{name} is sparse"):
-        vp.select_features(**given, k=1)
+    for of in (vp.linreg_search, partial(vp.select_features, k=1)):
+        with pytest.raises(vp.errors.DTypeError, match=rf"{name} is sparse"):
+            of(**given)
 
 
-@pytest.mark.parametrize("of", [vp.linreg_fit, partial(vp.select_features, k=1)])
+@pytest.mark.parametrize("of", [vp.linreg_fit, vp.linreg_search, partial(vp.select_features, k=1)])
 def test_x_that_is_missing(of):
     with pytest.raises(vp.errors.ArgumentError, match="X is None; needed are observations in rows"):
         of(None, np.ones(4))

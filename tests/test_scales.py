@@ -60,6 +60,18 @@ class TestDependentColumnsOfUnlikeSizes:
         assert (fit.solver, fit.rank, fit.coef[3]) == ("eigh", 2, 0)
 
     @pytest.mark.parametrize("ratio", RATIOS)
+    @pytest.mark.parametrize("solver", ["auto", "svd"])
+    def test_least_squares_of_rows(self, host_backend, rng, ratio, solver):
+        u, y = draw(rng)
+        X = spread(u, ratio)
+        with pytest.warns(np.exceptions.RankWarning, match="X has 4 columns, but only 2 are independent"):
+            fit = vp.linreg_fit(X, y, solver=solver)
+        expected, w = predictions(u, y, ratio, 0)
+        np.testing.assert_allclose(fit.predict(X), expected, rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(fit.coef, coefficients(w, ratio), rtol=1e-11)
+        assert (fit.solver, fit.rank, fit.coef[3]) == ("svd", 2, 0)
+
+    @pytest.mark.parametrize("ratio", RATIOS)
     @pytest.mark.parametrize("share", [1e-25, 1e-13, 1e-3, 1.0, 1e6])
     @pytest.mark.filterwarnings("ignore::numpy.exceptions.RankWarning")
     def test_ridge(self, host_backend, rng, ratio, share):
@@ -70,6 +82,7 @@ class TestDependentColumnsOfUnlikeSizes:
         for fit in (
             vp.linreg_fit(X, y, solver="eigh", l2=l2),
             vp.linreg_fit(X, y, solver="eigh", l2=[1.0, l2, 0.0]),
+            vp.linreg_fit(X, y, solver="svd", l2=l2),
             vp.linreg_fit(vp.CoMoments.from_arrays(X, y), l2=l2),
         ):
             coef = fit.coef if fit.coef.ndim == 1 else fit.coef[:, 1]
@@ -149,11 +162,18 @@ class TestSquaresThatUnderflow:
             assert (raised.value.argument, raised.value.column) == ("X", column)
 
     @pytest.mark.parametrize("small", SMALL)
-    def test_a_column_that_singular_values_cannot_see_beside_others(self, host_backend, rng, small):
+    @pytest.mark.filterwarnings("error", "ignore::numpy.exceptions.RankWarning")
+    def test_a_column_beside_others(self, host_backend, rng, small):
         X, y = self.draw(rng)
-        for data in ((X * [1, small, 1], y), (vp.CoMoments.from_arrays(X * [1, small, 1], y),)):
-            with pytest.raises(NotFiniteError, match="squares of column 1 of X underflow"):
-                vp.linreg_fit(*data)
+        sizes = np.array([1, small, 1])
+        plain, far = vp.linreg_fit(X, y), vp.linreg_fit(X * sizes, y)
+        assert (far.solver, far.reason, far.rank) == ("svd", "squares of columns of X underflow float64", 3)
+        np.testing.assert_allclose(far.coef * sizes, plain.coef, rtol=1e-12)
+        twice = vp.linreg_fit((X * sizes)[:, [0, 1, 2, 2]], y)
+        assert twice.rank == 3
+        np.testing.assert_allclose(twice.coef[1] * small, plain.coef[1], rtol=1e-12)
+        with pytest.raises(NotFiniteError, match="squares of column 1 of X underflow"):
+            vp.linreg_fit(vp.CoMoments.from_arrays(X * sizes, y))
 
     @pytest.mark.parametrize("how", [{}, {"solver": "eigh"}, {"learning_rate": [0.1, 0.2]}, {"l1": 1e-300}])
     def test_in_a_search(self, host_backend, rng, how):

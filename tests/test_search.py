@@ -552,6 +552,11 @@ def test_bad_arguments(rng, how, error, message):
         linreg_search(X, y, **how)
 
 
+def test_a_wrong_flag_is_told_before_the_data_are_read():
+    with pytest.raises(vp.errors.DTypeError, match="fit_intercept must be True or False, not 'no'"):
+        vp.linreg_search(np.full((9, 2), np.nan), np.ones(9), fit_intercept="no")
+
+
 def test_bad_data(rng):
     X, y = draw(rng)
     with pytest.raises(ShapeError, match=r"X has shape \(2, 60, 6\); needed is \(n, d\)"):

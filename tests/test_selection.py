@@ -161,6 +161,18 @@ class TestWeights:
         np.testing.assert_array_equal(ours.indices, theirs.indices)
         np.testing.assert_allclose(ours.scores, theirs.scores, rtol=1e-10)
 
+    @pytest.mark.parametrize(("weight", "scale"), [(1e-305, 1e-8), (1e-200, 1e-60), (1e-150, 1e-85)])
+    def test_that_are_small_do_not_lose_digits_in_silence(self, backend, rng, weight, scale):
+        X, y = draw(rng)
+        words = "weighted squares of column 0 of X underflow float64; scale it up"
+        with pytest.raises(vp.errors.NotFiniteError, match=words):
+            vp.select_features(X * scale, y, 2, sample_weight=np.full(len(y), weight))
+        words = "weighted squares of y underflow float64; scale it up"
+        with pytest.raises(vp.errors.NotFiniteError, match=words):
+            vp.select_features(X * 1e10, y * scale, 2, sample_weight=np.full(len(y), weight))
+        ours = vp.select_features(X * 1e10, y * 1e10, 2, sample_weight=np.full(len(y), weight))
+        np.testing.assert_array_equal(ours.indices, vp.select_features(X, y, 2).indices)
+
     def test_that_add_up_to_two_leave_f_no_degree_of_freedom(self, backend, rng):
         X, y = draw(rng)
         weights = rng.random(len(y))

@@ -77,13 +77,11 @@ def bench(
     from vecprod_gpu.bench import compare as comparison
     from vecprod_gpu.bench import report, results, session, tables
 
-    before = results.load(compare) if compare else None
+    before, found = (results.load(file) if file else None for file in (compare, render))
     _require_places(json, output)
-    if render is None:
+    if found is None:
         words = [word for option in rows or [] for word in option.split(",") if word]
         found = session.measure(chosen_device(device), words, quick)
-    else:
-        found = results.load(render)
     if markdown:
         print(tables.markdown(found))
     else:

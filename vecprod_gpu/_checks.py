@@ -56,13 +56,13 @@ def output(out: Any, kind: Kind, shape: Shape, dtype: np.dtype[Any]) -> None:
         raise ArgumentError("out is read-only; give an array that can be written to")
 
 
-def observations(**given: Any) -> None:
+def observations(X: Any, y: Any, sample_weight: Any) -> None:
     """Raise where X is missing, and for sparse arrays, which NumPy takes for objects without axes."""
-    for name, value in given.items():
+    for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
         if hasattr(value, "toarray") and hasattr(value, "nnz"):
             kind = type(value).__name__
             raise DTypeError(f"{name} is sparse, a {kind}; needed is a dense array: {name}.toarray()")
-    if given["X"] is None:
+    if X is None:
         raise ArgumentError("X is None; needed are observations in rows")
 
 

@@ -143,9 +143,23 @@ def test_what_was_measured_is_shown_though_it_cannot_be_kept(where, command, kep
 
 
 @pytest.mark.parametrize("option", ["--compare", "--render"])
-def test_results_that_are_not_there(option, command, no_race):
-    status, _, err = command("--device", "cpu", option, "nope.json")
+def test_results_that_are_not_there(option, command, tmp_path, no_race):
+    status, _, err = command("--device", "cpu", option, "nope.json", "-o", tmp_path / "folder")
     assert (status, err) == (2, "vecprod: cannot read nope.json: No such file or directory\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_full_leaves_the_results_that_were_there(command, kept, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    old, new = kept("old.json"), kept("new.json", 2.0)
+    before = old.read_bytes()
+    monkeypatch.setattr(os, "fsync", full)
+    status, _, err = command("--render", new, "--json", old)
+    assert (status, err.count("\n")) == (1, 1)
+    assert "No space left on device" in err
+    assert old.read_bytes() == before
 
 
 def test_no_such_row(command):

@@ -275,6 +275,11 @@ class TestOutputs:
         for fragment in fragments:
             assert fragment in line
 
+    @pytest.mark.parametrize("job", ["cov", "corr"])
+    def test_beside_a_checkpoint_that_would_not_be_kept(self, job, refused):
+        line = refused(job, "complex.npy", "--checkpoint", "state")
+        assert "--checkpoint is state, but complex.npy holds complex numbers" in line
+
     def test_that_are_keys_of_a_store(self, refused):
         line = refused("cross", "a.npy", "a.npy", output="out.zarr:k", overwrites=False)
         needed = "a .zarr output is a single array, without a key; needed is out.zarr"

@@ -60,6 +60,17 @@ def test_ridge_on_rows_left_out_of_wide_data(rng, fit_intercept, shape):
         assert_same(*fit_both(model, X, y, weights), 1e-8, ("alpha_", "best_score_", "cv_results_"))
 
 
+@pytest.mark.parametrize("scale", [1e-20, 1e-8, 1e8])
+@pytest.mark.parametrize("shape", [(12, 30), (10, 10), (30, 4)])
+def test_ridge_on_rows_left_out_of_data_of_any_size(rng, shape, scale):
+    X, y, weights = rng.normal(size=shape), rng.normal(size=shape[0]), rng.uniform(0.2, 2, shape[0])
+    model = RidgeCV(ALPHAS * scale**2, store_cv_results=True)
+    ours, theirs = fit_both(model, X * scale, y, weights)
+    assert_same(ours, theirs, 1e-8, ("alpha_", "best_score_", "cv_results_"))
+    near = RidgeCV(ALPHAS).fit(X, y, weights)
+    assert np.allclose(ours.coef_ * scale, near.coef_, rtol=1e-8)
+
+
 @pytest.mark.parametrize("shape", [(14, 3), (8, 12)])
 def test_rows_left_out_are_left_out(rng, shape):
     X, y = rng.normal(size=shape) * 3 + 1, rng.normal(size=shape[0])

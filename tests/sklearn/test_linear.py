@@ -114,6 +114,14 @@ def test_positive_coefficients_from_chunks(rng, estimator):
     assert difference(chunks.coef_, whole.coef_) <= 1e-8
 
 
+@pytest.mark.parametrize("model", [LinearRegression(positive=True), Ridge(positive=True)], ids=repr)
+def test_positive_coefficients_of_constant_chunks(model):
+    X, y = np.full((5, 3), 3.0), np.arange(5.0)
+    model.partial_fit(X, y).partial_fit(X, y)
+    assert model.coef_.tolist() == [0, 0, 0]
+    assert model.intercept_ == 2
+
+
 def test_a_penalty_for_each_target(rng):
     X, y, weights = random_problem(rng, targets=3)
     alpha = [0.1, 5.0, 80.0]

@@ -5,15 +5,17 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.test_archives import damaged as damaged_at_random
 from vecprod_gpu import _replace
 from vecprod_gpu._replace import replaced
 from vecprod_gpu.errors import ArgumentError, BadInputError
-from vecprod_gpu.stream._checkpoint import Checkpoint, State
+from vecprod_gpu.stream._checkpoint import Checkpoint, State, wrote
 
 INPUTS = {"inputs": {"X": {"path": "a.npy", "size": 128, "shape": (4, 3)}}, "cv": None}
 
@@ -50,6 +52,17 @@ def test_there_is_none_before_it_is_saved_and_after_it_is_removed(tmp_path, save
     assert checkpoint(file).resume() is None
     assert not list(tmp_path.iterdir())
     checkpoint(file).remove()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links take a privilege")
+def test_a_link_stays_one_and_what_it_leads_to_is_removed(tmp_path):
+    (tmp_path / "link").symlink_to("state")
+    linked = checkpoint(tmp_path / "link")
+    linked.save(State())
+    assert (tmp_path / "state").exists()
+    linked.remove()
+    assert (tmp_path / "link").is_symlink()
+    assert not (tmp_path / "state").exists()
 
 
 def test_without_a_file_nothing_is_kept(tmp_path, monkeypatch):
@@ -115,10 +128,39 @@ def test_a_damaged_one_is_refused_and_left(saved):
         assert file.read_bytes() == contents
 
 
+@pytest.mark.parametrize("look", [lambda file: checkpoint(file).resume(), lambda file: wrote(file, file)])
+def test_random_damage_is_told_or_changes_nothing(look, saved, rng):
+    file, state = saved
+    whole = file.read_bytes()
+    harmless = 0
+    for _ in range(600):
+        file.write_bytes(damaged_at_random(whole, whole.index(b"PK\x01\x02"), rng))
+        with suppress(BadInputError):
+            found = look(file)
+            harmless += 1
+            assert not found or found.arrays.keys() == state.arrays.keys()
+            assert not found or all((found.arrays[name] == of).all() for name, of in state.arrays.items())
+    assert harmless < 300
+
+
+def test_one_that_may_not_be_read_is_told(saved, monkeypatch):
+    file, _ = saved
+    opened = Path.open
+
+    def denied(path, mode="r", *how):
+        if path == file:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, mode, *how)
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(BadInputError, match=r"cannot read the checkpoint .*half way: Permission denied"):
+        checkpoint(file).resume()
+
+
 def test_another_archive_is_none(tmp_path):
     file = tmp_path / "data.npz"
     np.savez(file, a=np.ones(3))
-    with pytest.raises(BadInputError, match="no whole checkpoint"):
+    with pytest.raises(BadInputError, match="no whole checkpoint: it is an archive without a header"):
         checkpoint(file).resume()
     np.save(tmp_path / "data.npy", np.ones(3))
     with pytest.raises(BadInputError, match="no whole checkpoint"):

@@ -8,7 +8,7 @@ import zarr
 
 import vecprod_gpu as vp
 from tests.jobs.tables import FORMATS, save
-from vecprod_gpu.stream import _outputs, _products
+from vecprod_gpu.stream import _memory, _outputs, _products
 from vecprod_gpu.stream._memory import resident_bytes
 
 PRODUCTS = ("batched_outer", "cross")
@@ -144,6 +144,14 @@ def test_shards_are_written_once(rng, monkeypatch):
     a, b = rng.normal(size=(2, 100, 3))
     out = zarr.create_array({}, shape=(100, 3), dtype=float, chunks=(5, 3), shards=(20, 3))
     vp.stream.cross(a, b, out)
+    assert same_bits(out[...], np.cross(a, b))
+
+
+def test_large_chunks_of_the_output_fit_where_the_budget_is_large(rng, monkeypatch):
+    monkeypatch.setattr(_memory, "MOST_BATCH_BYTES", 1 << 20)
+    a, b = rng.normal(size=(2, 100_000, 3))
+    out = zarr.create_array({}, shape=a.shape, dtype=float, chunks=a.shape)
+    vp.stream.cross(a, b, out, memory="100GB")
     assert same_bits(out[...], np.cross(a, b))
 
 

@@ -12,6 +12,7 @@ import pytest
 import zarr
 
 import vecprod_gpu as vp
+from tests.stream.jobs import Kill, die
 from vecprod_gpu import _replace
 from vecprod_gpu.stream import _outputs, _products
 from vecprod_gpu.stream._checkpoint import Checkpoint
@@ -151,14 +152,6 @@ def test_a_kill_near_the_end(folder, expected, killed):
         assert np.load("out.npy").tobytes() == expected.tobytes()
 
 
-class Kill(BaseException):
-    """What nothing clears up after."""
-
-
-def die(*_):
-    raise Kill
-
-
 @pytest.fixture
 def killed_at_the_end(monkeypatch):
     """Run a function up to where the output is in its place, and the checkpoint is about to be removed."""
@@ -190,7 +183,8 @@ class TestACheckpointThatOutlivedItsJob:
     def test_takes_no_other_file_for_it(self, out, folder, killed_at_the_end):
         killed_at_the_end(self.run, out)
         vp.stream.batched_outer(np.ones((5, 2)), np.ones(2), out)
-        with pytest.raises(vp.errors.BadInputError, match=rf"state .* is no longer beside {out}"):
+        told = f"state goes on with is no longer beside {out}; remove state to begin anew"
+        with pytest.raises(vp.errors.BadInputError, match=told):
             self.run(out)
         assert load(out).shape == (5, 2, 2)
         Path("state").unlink()

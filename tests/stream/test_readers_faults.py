@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import zarr
 from pyarrow import parquet
 
 from tests.stream.stores import write_csv, write_parquet, write_parts, write_zarr
+from tests.test_archives import damaged
 from vecprod_gpu import CoMoments
 from vecprod_gpu.errors import BadInputError, NotFiniteError
 from vecprod_gpu.stream import _zarr
@@ -67,6 +69,19 @@ class TestFilesThatAreNotWhole:
         line = refusal(tmp_path / "a.npz")
         assert "a.npz is no whole .npz file" in line
         assert "CRC" in line
+
+    @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+    def test_an_archive_damaged_at_random(self, save, tmp_path, rng):
+        save(tmp_path / "a.npz", TABLE[:20])
+        whole = (tmp_path / "a.npz").read_bytes()
+        for _ in range(600):
+            (tmp_path / "a.npz").write_bytes(damaged(whole, whole.index(b"PK\x01\x02"), rng))
+            for read in (
+                lambda: open_observations(tmp_path / "a.npz").read().X,
+                lambda: next(open_observations(tmp_path / "a.npz").batches(0, 20_000)).X,
+            ):
+                with suppress(BadInputError):
+                    np.testing.assert_array_equal(read(), TABLE[:20])
 
     def test_a_member_that_is_short_of_rows(self, tmp_path):
         header = {"descr": "<f8", "fortran_order": False, "shape": (3000, 3)}

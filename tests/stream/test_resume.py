@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import vecprod_gpu as vp
-from tests.stream.jobs import SMALL, begin, finish, kept
+from tests.stream.jobs import SMALL, Kill, begin, die, finish, kept
 from vecprod_gpu import _replace
-from vecprod_gpu.linreg._streaming import streamed
+from vecprod_gpu.linreg._streaming import npz, streamed
 from vecprod_gpu.stream import _memory, _prediction
 from vecprod_gpu.stream._checkpoint import Checkpoint
 
@@ -185,12 +185,26 @@ def test_a_checkpoint_of_another_job_is_refused(change, options, words, again):
     assert Path("model.json").read_text() == "earlier"
 
 
-class Kill(BaseException):
-    """What nothing clears up after."""
-
-
-def die(*_):
-    raise Kill
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"moments:waiting.X": np.ones((7, 3))},
+        {"moments:header": np.array("{}")},
+        {"moments:level0.total": np.ones(1, np.float32)},
+    ],
+    ids=lambda change: ", ".join(change),
+)
+def test_a_state_that_is_none_of_the_sums_is_refused(change, again):
+    with np.load("half.ckpt") as archive:
+        arrays = dict(archive)
+    header = json.loads(str(arrays["header"]))
+    header["arrays"] = list({**dict.fromkeys(header["arrays"]), **change})
+    npz.write("half.ckpt", arrays | change | {"header": np.array(json.dumps(header))})
+    before = Path("half.ckpt").read_bytes()
+    status, out, err = again(*JOBS["fit"])
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("vecprod: half.ckpt is no whole checkpoint: ")
+    assert Path("half.ckpt").read_bytes() == before
 
 
 def before_the_checkpoint_goes(patches):

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import zarr
 
+import vecprod_gpu as vp
 from tests.stream.jobs import begin, finish
+from tests.stream.stores import write_csv
+from vecprod_gpu.stream import _run
 
 MEGABYTE = 1 << 20
 
@@ -59,6 +62,27 @@ def test_the_budget_is_kept(solver, tables):
         assert np.load(tables / "out.npy", mmap_mode="r").shape == (ROWS,)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell the peak")
+@pytest.mark.parametrize("more", [0, 100, 1000])
+@pytest.mark.parametrize("solver", ["cholesky", "svd"])
+def test_what_numpy_makes_of_segments_counts(solver, more, tables):
+    words = ("fit", "X.npy", "--target", "y.npy", "--solver", solver, "-b", "reference", "-o", "model.json")
+    status, _, err = finish(begin(tables, *words, "--force", "--memory", "1MB"))
+    assert (status, err.count("\n")) == (2, 1)
+    budget = int(re.search(r"needed are (\d+) or more", err)[1]) + (5 + more) * MEGABYTE
+    assert peak(tables, *words, "--memory", budget) < budget
+
+
+def test_counting_rows_leaves_room_for_what_sums_load(tmp_path, monkeypatch):
+    write_csv(tmp_path / "t.csv", np.random.default_rng(1).normal(size=(40, 3)))
+    sized, loaded = _run.batch_bytes, vp.CoMoments.from_rows
+    seen = []
+    monkeypatch.setattr(_run, "batch_bytes", lambda *how: seen.append("sized") or sized(*how))
+    monkeypatch.setattr(vp.CoMoments, "from_rows", lambda rows: seen.append("loaded") or loaded(rows))
+    vp.stream.linreg_search(tmp_path / "t.csv", target=-1, cv=3, memory="100GB")
+    assert seen[0] == "loaded"
+
+
 CHUNK = 48 * MEGABYTE
 
 
@@ -101,6 +125,18 @@ class TestChunks:
         assert told(stores) < base + CHUNK // 2
         enough = int(re.search(r"needed are (\d+) or more", err)[1]) + 10 * MEGABYTE
         assert peak(stores, *words, enough) < enough
+
+    def test_count_where_all_rows_are_read_at_once(self, stores):
+        words = (*self.FIT[:2], "--solver", "gd", "--tol", "1", "-o", "model.json")
+        base = peak(stores, "fit", "few.zarr", *words)
+        budget = base + (3 + 3) * CHUNK
+        status, _, err = finish(begin(stores, "fit", "rows.zarr", *words, "--force", "--memory", budget))
+        assert (status, err.count("\n")) == (2, 1)
+        assert "--solver gd needs all rows in memory" in err
+        assert f"{(3 + 5) * CHUNK} bytes beside the " in err
+        assert told(stores) < base + CHUNK // 2
+        budget = base + (3 + 5) * CHUNK + 10 * MEGABYTE
+        assert peak(stores, "fit", "rows.zarr", *words, "--memory", budget) < budget
 
     def test_count_of_products_too(self, stores):
         np.save(stores / "one.npy", np.ones((1, 3)))

@@ -35,6 +35,11 @@ def run(order: Order, source: Source, of: Literal["cov", "corr"], scheduler: str
     if scheduler is not None:
         refuse_beside_scheduler(order)
     elif _is_complex(source):
+        if order.checkpoint is not None:
+            raise BadInputError(
+                f"--checkpoint is {order.checkpoint}, but {source.file} holds complex numbers, which are not "
+                "read in batches"
+            )
         run_whole(order, {"m": source}, _WHOLE[of])
         return
     start = time.perf_counter()

@@ -238,13 +238,13 @@ def _require_room(order: Order, observations: Observations, fitting: Fitting) ->
         raise BadInputError(
             f"--checkpoint is {order.checkpoint!r}, but {why} needs all rows in memory; {instead}"
         )
-    if order.memory is None or observations.nbytes is None:
+    if order.memory is None or observations.whole_bytes is None:
         return
     held = resident_bytes()
-    if held + observations.nbytes > order.memory:
+    if held + observations.whole_bytes > order.memory:
         raise BadInputError(
             f"--memory is {order.memory} bytes, but {why} needs all rows in memory, "
-            f"{observations.nbytes} bytes beside the {held} that are taken; {instead}"
+            f"{observations.whole_bytes} bytes beside the {held} that are taken; {instead}"
         )
 
 

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .. import _checks
 from .._arrays import Array
 from .._callers import frames_to_caller
 from .._libraries import takes_any_library
@@ -57,8 +56,8 @@ def linreg_fit(
         - ``"cd"``: coordinate descent on the co-moments, for l1;
         - ``"cholesky"``: normal equations, scaled to a unit diagonal; columns must be independent;
         - ``"eigh"``: eigenvalues of the co-moments; of dependent columns the solution of least norm;
-        - ``"svd"``: QR factors of the data, then singular values, in original units; the solution of
-          least norm;
+        - ``"svd"``: QR factors of the data, then singular values; of dependent columns the solution of least
+          norm;
         - ``"auto"``: descent where `learning_rate`, `callback`, `momentum` or `batch_size` is given;
           ``"cd"`` with l1; else ``"cholesky"`` where it keeps ten digits, and ``"svd"`` (of co-moments
           ``"eigh"``) where it does not. Beyond 4096 columns, where a Gram matrix is too large, ``"svd"``
@@ -169,7 +168,6 @@ def linreg_fit(
         random_state=random_state,
         callback=callback,
     )
-    _checks.observations(X=X, y=y, sample_weight=sample_weight)
     return fitted(Given.read(X, y, sample_weight), settings, w0)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .. import _checks
 from .._arrays import Array
 from .._callers import frames_to_caller
 from .._libraries import takes_any_library
@@ -159,6 +160,7 @@ def linreg_search(
     grid = Grid.read(l1=l1, l2=l2, learning_rate=learning_rate, max_iter=max_iter)
     plan = Plan.read(solver, grid)
     check_scoring(scoring)
+    fit_intercept = _checks.flag("fit_intercept", fit_intercept)
     given, rows = _read(X, y, sample_weight)
     folds = Folds.read(cv, random_state, rows)
     return searched(given, folds, Reader(rows), plan, scoring, fit_intercept)

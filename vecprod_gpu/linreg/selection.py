@@ -10,6 +10,7 @@ from .. import _checks
 from .._arrays import Array, as_arrays, common_kind
 from .._libraries import takes_any_library
 from ..errors import ArgumentError, DeviceError, NotFiniteError, ShapeError
+from ._solvers.quadratic import LEAST_SQUARE
 from ._streaming.rows import Rows, on_host
 from .moments import CoMoments
 
@@ -20,8 +21,6 @@ Method = Literal["f", "forward", "correlation"]
 DUPLICATE = 1e-12
 # A column is explained by those already chosen if less of its variance is left than this.
 COLLINEAR = 1e-10
-# Squares of less have lost digits, or all of them.
-LEAST_SQUARE = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +140,7 @@ def select_features(
     if not isinstance(method, str) or method not in _RANKINGS:
         raise ArgumentError(f"method is {method!r}; there are {', '.join(map(repr, _RANKINGS))}")
     k = _checks.count("k", k, minimum=1)
-    _checks.observations(X=X, y=y, sample_weight=sample_weight)
+    _checks.observations(X, y, sample_weight)
     moments = _joint_moments(X, y, sample_weight)
     d = len(moments.variances) - 1
     if k > d:
@@ -202,7 +201,10 @@ def _joint_moments(X: Array, y: Array, sample_weight: Array | None) -> _Moments:
 
 def _refuse_underflow(rows: Rows, moments: _Moments) -> None:
     """Raise where a column seems constant, or has few digits left, because its squares are too small."""
-    doubtful = (moments.variances < LEAST_SQUARE) & (moments.rounding < LEAST_SQUARE**0.5)
+    # Sums of squares are what underflowed: with small weights they are smaller than their mean.
+    share = min(moments.total, 1.0)
+    least = LEAST_SQUARE / share
+    doubtful = (moments.variances < least) & (moments.rounding < least**0.5)
     for column in np.flatnonzero(doubtful).tolist():
         is_y = column == rows.layout.d
         values = on_host(rows.y if is_y else rows.X[:, column])
@@ -210,7 +212,8 @@ def _refuse_underflow(rows: Rows, moments: _Moments) -> None:
             values = values[on_host(rows.weights) > 0]
         if float(values.max()) - float(values.min()) > moments.rounding[column]:
             name = "y" if is_y else f"column {column} of X"
-            error = NotFiniteError(f"squares of {name} underflow float64; scale it up")
+            squares = "squares" if share == 1 else "weighted squares"
+            error = NotFiniteError(f"{squares} of {name} underflow float64; scale it up")
             error.argument, error.column = ("y", None) if is_y else ("X", column)
             raise error
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..backends._threads import for_each_block
+from ._least_norm import shorten
 from ._streaming.rows import Layout, Rows, on_host
 from ._streaming.streamed import Streamed
 
@@ -187,7 +188,9 @@ class TSQR(Streamed):
     def solve(self, l2: float, fit_intercept: bool, rcond: float | None = None) -> Solution:
         """The shortest w of the least ``1/(2 W) |X w - y|² + l2/2 |w|²``, for the solvers.
 
-        Singular values up to ``rcond`` times the largest, ``max(n, d)`` roundings by default, count as 0.
+        Singular values up to ``rcond`` times the largest count as 0. By default these are ``max(n, d)``
+        roundings; where these leave columns out, and there are no more columns than rows, columns scaled to
+        one size decide, so that small ones beside large ones are kept.
         """
         self._models()
         factor: Factor = self.summary
@@ -195,9 +198,12 @@ class TSQR(Streamed):
         triangle = factor.centred() if fit_intercept else factor.about(np.zeros(1))[:, :, 1:]
         means = factor.means if fit_intercept else np.zeros_like(factor.origin)
         X, y, x_mean, y_mean = triangle[:, :, :d], triangle[:, :, d:], means[:, :d], means[:, d:]
-        if rcond is None:
-            rcond = max(self.n_samples, d) * float(np.finfo(float).eps)
-        coef, rank, singular = _shortest(X, y, l2 * total, rcond)
+        roundings = max(self.n_samples, d) * float(np.finfo(float).eps)
+        coef, singular, counts, _ = _shortest(X, y, l2 * total, roundings if rcond is None else rcond)
+        rank = counts.sum(axis=1)
+        if rcond is None and X.shape[1] >= d:
+            for i in np.flatnonzero(rank < d).tolist():
+                coef[i], rank[i] = _shortest_by_sizes(X[i], y[i], l2 * float(total[i, 0]), roundings)
         misfit = y - X @ coef
         share = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
         gradient = l2 * coef - share[:, np.newaxis] * (X.mT @ misfit)
@@ -213,17 +219,40 @@ class TSQR(Streamed):
         )
 
 
-def _shortest(X: Host, y: Host, penalty: Host, rcond: float) -> tuple[Host, Host, Host]:
-    """The shortest w of the least ``|X w - y|² + penalty |w|²``, the rank and singular values of X."""
+def _shortest(X: Host, y: Host, penalty: Host | float, rcond: float) -> tuple[Host, Host, Host, Host]:
+    """The shortest w of the least ``|X w - y|² + penalty |w|²``.
+
+    With it come the singular values of X, which of them count, and the right singular vectors, in rows.
+    """
     left, singular, right = np.linalg.svd(X, full_matrices=False)
-    counts = singular > rcond * singular[:, :1]
+    counts = singular > rcond * singular[..., :1]
     ratio = np.divide(penalty, singular, out=np.zeros_like(singular), where=counts)
     gain = np.divide(1.0, singular + ratio, out=np.zeros_like(singular), where=counts)
-    w = np.zeros((len(X), X.shape[2], y.shape[2]))
+    w = np.zeros((*right.mT.shape[:-1], y.shape[-1]))
     for _ in range(3):  # the first step solves, the others take back most of its rounding errors
-        missing = left.mT @ (y - X @ w) - ratio[:, :, np.newaxis] * (right @ w)
-        w += right.mT @ (gain[:, :, np.newaxis] * missing)
-    return w, counts.sum(axis=1), singular
+        missing = left.mT @ (y - X @ w) - ratio[..., np.newaxis] * (right @ w)
+        w += right.mT @ (gain[..., np.newaxis] * missing)
+    return w, singular, counts, right
+
+
+def _shortest_by_sizes(X: Host, y: Host, penalty: float, rcond: float) -> tuple[Host, int]:
+    """The same w of one problem ``(r, d)``, and the rank, as columns scaled to one size have it."""
+    scaled, sizes = _to_one_size(X)
+    w, _, counts, right = _shortest(scaled, y, 0.0, rcond)
+    w /= sizes
+    if penalty:  # scaled columns would each have another one
+        d = len(sizes)
+        rows, units = _to_one_size(np.vstack([X, np.sqrt(penalty) * np.eye(d)]))
+        w = _shortest(rows, np.pad(y, ((0, d), (0, 0))), 0.0, rcond)[0] / units
+    shorten(w, right[~counts].T, sizes)
+    return w, int(counts.sum())
+
+
+def _to_one_size(X: Host) -> tuple[Host, Host]:
+    """X with a largest element of 1 in each column, and what these were divided by; infinity for zeros."""
+    largest = np.abs(X).max(axis=0)
+    sizes = np.where(largest > 0, largest, np.inf)
+    return X / sizes, sizes[:, np.newaxis]
 
 
 def _host_arrays(rows: Rows) -> tuple[Host, Host | None, Host | None]:

@@ -83,7 +83,7 @@ def nonnegative_ridge(observations: Observations, alpha: Host) -> Solution:
     penalties = np.broadcast_to(np.sqrt(alpha), y.shape[1])
     coef = np.empty((d, y.shape[1]))
     for k, penalty in enumerate(penalties.tolist()):
-        rows = np.vstack([X, penalty * np.eye(d)]) if penalty else X
+        rows = np.vstack([X, penalty * np.eye(d)])  # without a penalty zeros, as nnls needs some rows
         coef[:, k] = nnls(rows, np.pad(y[:, k], (0, len(rows) - len(X))))[0]
     return Solution(coef, Means.of(observations).intercept(coef), "nnls")
 

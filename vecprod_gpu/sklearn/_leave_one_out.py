@@ -153,7 +153,7 @@ class _Wide:
         if observations.fit_intercept:
             # The roots of the weights, along which the centred rows have nothing, become the last axis.
             mean = data.fetch(roots)[:, 0]
-            products = products + np.outer(mean, mean) * (1 + 2 * np.trace(products) / (mean @ mean))
+            products = products + np.outer(mean, mean) * ((2 * np.trace(products) or 1.0) / (mean @ mean))
         values, basis = np.linalg.eigh(products)
         if observations.fit_intercept:
             values, basis = values[:-1], basis[:, :-1]

@@ -18,7 +18,7 @@ class IteratedObservations(Observations):
     """Observations of an iterable; of an iterator they can be read once."""
 
     paths = ()
-    rows = nbytes = names = None
+    rows = nbytes = whole_bytes = names = None
     held_bytes = 0
     why_held = ""
 

@@ -3,10 +3,8 @@
 import json
 import os
 import time
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -15,22 +13,15 @@ from typing import Any
 import numpy as np
 
 from .. import _checks
-from .._replace import DISK_FULL, clear_up, replaced, require_room
+from .._replace import DISK_FULL, clear_up, require_room
 from ..errors import BadInputError
+from ..linreg._streaming import npz
 from . import _fingerprints
 
 Host = np.ndarray[Any, Any]
 
 FORMAT = "vecprod-checkpoint"
-VERSION = 1
-
-_ARCHIVE = b"PK\x03\x04"  # how a .npz archive begins
-
-# What NumPy and zipfile raise for a file that is cut short, damaged, pickled, or something else altogether.
-_UNREADABLE = (
-    *(ValueError, TypeError, KeyError, EOFError, RuntimeError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error),
-)
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -95,17 +86,20 @@ class Checkpoint:
         """
         if self.file is None or not self.file.exists():
             return None
-        with _opened(self.file) as (header, archive):
-            arrays = {name: archive[name] for name in archive.files if name != "header"}
-            kind, before, values = header["kind"], header["fingerprint"], header["values"]
+        header, arrays = _read(self.file)
+        kind = header["kind"]
         different = "" if kind == self._kind else f"it is of {kind}, not of {self._kind}"
-        different = different or _difference(before, self._fingerprint)
+        different = different or _difference(header["fingerprint"], self._fingerprint)
         if different:
             raise BadInputError(
                 f"{self.file} is a checkpoint of another job: {different}; remove it to begin anew, or name "
                 "another file"
             )
-        return State(arrays, values)
+        return State(arrays, header["values"])
+
+    def refusing(self) -> AbstractContextManager[None]:
+        """Raise BadInputError, which names the file, where nothing can be made of the state that it held."""
+        return _refusing(self.file)
 
     def is_there(self) -> bool:
         """Whether a state is saved."""
@@ -125,15 +119,15 @@ class Checkpoint:
             "kind": self._kind,
             "fingerprint": self._fingerprint,
             "values": state.values,
+            "arrays": list(state.arrays),
         }
-        with replaced(self.file) as stream:
-            np.savez(stream, header=np.array(json.dumps(header)), **state.arrays)  # type: ignore[arg-type]
+        npz.write(self.file, {"header": np.array(json.dumps(header)), **state.arrays})
         self._saved = time.monotonic()
 
     def remove(self) -> None:
         """Remove the file: the job is done, and its result is safe."""
         if self.file is not None:
-            self.file.unlink(missing_ok=True)
+            self.file.resolve().unlink(missing_ok=True)
             clear_up(self.file)
 
 
@@ -152,8 +146,8 @@ def wrote(checkpoint: Path, output: Path) -> bool:
     """
     if not all(map(os.path.exists, (output, checkpoint))):  # false of names that cannot be
         return False
-    with _opened(checkpoint) as (header, _):
-        return is_output(header["values"].get("outputs", {}), output)
+    header, _ = _read(checkpoint)
+    return is_output(header["values"].get("outputs", {}), output)
 
 
 def is_output(outputs: Mapping[str, Any], path: Path) -> bool:
@@ -174,25 +168,25 @@ def _require_writable(file: Path) -> None:
         raise BadInputError(f"cannot write the checkpoint {file}: {error.strerror}") from None
 
 
-@contextmanager
-def _opened(file: Path) -> Iterator[tuple[dict[str, Any], Any]]:
-    """The header and the archive; whatever is wrong with them names the file."""
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Host]]:
+    """Header and arrays of a file that is a whole checkpoint."""
     try:
-        with file.open("rb") as stream:
-            if stream.read(len(_ARCHIVE)) != _ARCHIVE:  # of which NumPy would say how to load pickles
-                raise ValueError("it is no archive of arrays")
-            stream.seek(0)
-            with np.load(stream, allow_pickle=False) as archive:
-                if "header" not in archive.files:
-                    raise ValueError("it is an archive without a header")
-                header = json.loads(str(archive["header"]))
-                if header["format"] != FORMAT or header["version"] != VERSION:
-                    raise ValueError(f"it is of format {header['format']!r}, version {header['version']}")
-                yield header, archive
-    except _UNREADABLE as error:
-        raise BadInputError(
-            f"{file} is no whole checkpoint: {error}; name another file, or remove it to begin anew"
-        ) from None
+        with _refusing(file), file.open("rb") as stream:
+            arrays = npz.read(stream)
+            header = npz.header_of(arrays, FORMAT, VERSION)
+            npz.check_names(arrays, {"header", *header["arrays"]})
+    except OSError as error:
+        raise BadInputError(f"cannot read the checkpoint {file}: {error.strerror}") from None
+    del arrays["header"]
+    return header, arrays
+
+
+def _refusing(file: Path | None) -> AbstractContextManager[None]:
+    return npz.refusing(
+        lambda reason: BadInputError(
+            f"{file} is no whole checkpoint: {reason}; name another file, or remove it to begin anew"
+        )
+    )
 
 
 def _difference(before: Any, now: Any, name: str = "") -> str:

@@ -3,9 +3,8 @@
 import mmap
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -13,11 +12,9 @@ import numpy as np
 
 from .._layout import size
 from ..errors import BadInputError
+from ..linreg._streaming import npz
 from . import _fingerprints
-from ._reader import Assembler, Block, Cursor, Group, Host, Reader, in_one_line
-
-# What NumPy and zipfile raise for a file that is cut short, damaged, pickled, or something else altogether.
-_UNREADABLE = (ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
+from ._reader import Assembler, Block, Cursor, Group, Host, Reader
 
 _PIECE_BYTES = 1 << 22
 _FAULT_AROUND_BYTES = 1 << 16  # that Linux maps at once where one page is touched, those before it included
@@ -256,10 +253,8 @@ def _key_of_array(file: str, keys: list[str], key: str | None) -> str:
     raise BadInputError(f"{file}: there is no array of that key; the file holds {listed}")
 
 
-@contextmanager
-def named(file: str, suffix: str) -> Iterator[None]:
+def named(file: str, suffix: str) -> AbstractContextManager[None]:
     """Name the file in whatever goes wrong with its contents."""
-    try:
-        yield
-    except _UNREADABLE as error:
-        raise BadInputError(f"{file} is no whole {suffix} file of numbers: {in_one_line(error)}") from None
+    return npz.refusing(
+        lambda reason: BadInputError(f"{file} is no whole {suffix} file of numbers: {reason}")
+    )

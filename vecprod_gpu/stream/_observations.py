@@ -54,6 +54,8 @@ class Observations(ABC):
         How many rows there are; None where only reading tells.
     nbytes : int or None
         How much there is to read; None where nothing tells.
+    whole_bytes : int or None
+        What is held while `read` is at work; None where nothing tells.
     held_bytes : int
         What is held beside the batches, from the first to the last.
     why_held : str
@@ -72,6 +74,7 @@ class Observations(ABC):
     paths: tuple[Path, ...]
     rows: int | None
     nbytes: int | None
+    whole_bytes: int | None
     held_bytes: int
     why_held: str
     width: int
@@ -190,6 +193,7 @@ class StoredObservations(Observations):
         self.paths = tuple(path for reader in self._readers for path in reader.paths)
         self.rows = table.rows
         self.nbytes = sum(reader.nbytes or 0 for reader in self._readers)
+        self.whole_bytes = sum(reader.whole_bytes or 0 for reader in self._readers)
         self.held_bytes = sum(reader.held_bytes for reader in self._readers)
         self.why_held = "; ".join(reader.why_held for reader in self._readers if reader.why_held)
         self.width, self.dtype = len(features), table.dtype(features)

@@ -76,6 +76,11 @@ class Reader(ABC):
         """How many columns there are; None where it is no table."""
         return self.shape[1] if len(self.shape) == 2 else None
 
+    @property
+    def whole_bytes(self) -> int | None:
+        """What is held while all of it is read at once."""
+        return self.nbytes
+
     @abstractmethod
     def dtype(self, group: Group) -> np.dtype[Any]:
         """The dtype that holds all columns of a group, if no cell is empty."""

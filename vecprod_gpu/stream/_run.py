@@ -18,6 +18,7 @@ from .._version import __version__
 from ..errors import ArgumentError, NotFiniteError
 from ..linreg._streaming.rows import Rows, join
 from ..linreg._streaming.streamed import SEGMENT_BYTES, Streamed
+from ..linreg.moments import CoMoments
 from ._checkpoint import Checkpoint, State, outputs_of
 from ._gpu import most_batch_bytes, sharing_gpus
 from ._memory import LEAST_BATCH_BYTES, batch_bytes, parse_memory
@@ -26,7 +27,8 @@ from ._observations import Batch, Observations
 Host = np.ndarray[Any, Any]
 
 BATCHES_HELD = 3  # one that is summed, one that is read, and what numbers of the one are converted to
-SUMMING_BYTES = 2 * SEGMENT_BYTES  # rows that wait for their segment to be full, and that segment
+SEGMENTS_HELD = 2  # rows that wait for their segment to be full, and that segment
+REFERENCE_COPIES = 5  # in float64, that NumPy makes of a segment on the way to its co-moments
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ class Passes:
         if before["rows"]:
             prefix = f"{name}:"
             mine = {key for key in self._arrays if key.startswith(prefix)}
-            accumulator.unpack({key.removeprefix(prefix): self._arrays[key] for key in mine})
+            with self._checkpoint.refusing():
+                accumulator.unpack({key.removeprefix(prefix): self._arrays[key] for key in mine})
         row = before["rows"]
         if not before["is_whole"]:
             description = f"reading {self.observations.files['X']}"
@@ -172,7 +175,7 @@ class Passes:
                 "X is an iterator, whose rows can be read once: their number must be known before"
             )
         self.bar.stage("counting rows")
-        batches = self.observations.batches(0, self._most_bytes())
+        batches = self.observations.batches(0, LEAST_BATCH_BYTES)
         return sum(len(batch.X) for batch in batches)
 
     def seal(self, drafts: Mapping[Path, Path]) -> None:
@@ -220,14 +223,18 @@ class Passes:
         if not self._batch_bytes:
             if self._memory is not None and self.observations.resumable:
                 self._warm_up(kind)
-            self._batch_bytes = self._share()
+            self._batch_bytes = self._share(kind)
         return self._batch_bytes
 
-    def _share(self) -> int:
+    def _share(self, kind: type[Streamed] | None) -> int:
         """What is left for a batch."""
-        beside = SUMMING_BYTES + self.observations.held_bytes
-        why = self.observations.why_held
-        return batch_bytes(self._memory, BATCHES_HELD, beside, most_batch_bytes(), why)
+        observations, copies, segments = self.observations, BATCHES_HELD, SEGMENTS_HELD
+        if kind is CoMoments and self.backend == "reference":
+            segments += REFERENCE_COPIES
+            # Threads take the segments of a batch side by side.
+            copies += REFERENCE_COPIES * max(1, 8 // observations.dtype.itemsize)
+        beside = segments * SEGMENT_BYTES + observations.held_bytes
+        return batch_bytes(self._memory, copies, beside, most_batch_bytes(), observations.why_held)
 
     def _warm_up(self, kind: type[Streamed] | None) -> None:
         """Load all that the first rows need, so that it counts among what is held already."""
@@ -235,7 +242,7 @@ class Passes:
             kind.from_rows(
                 Rows.read(np.zeros((2, self.observations.width), self.observations.dtype), None, None)
             )
-        self._share()  # so that the first rows are not read where they would take more than there is
+        self._share(kind)  # so that the first rows are not read where they would take more than there is
         next(self.observations.batches(0, LEAST_BATCH_BYTES), None)
 
     def _save(self, outputs: Mapping[str, Any]) -> None:

@@ -78,7 +78,7 @@ def block_within(
     ArgumentError
         If the budget does not suffice for a single grain.
     """
-    share = wanted if memory is None else batch_bytes(memory, COPIES, beside, why=why)
+    share = wanted if memory is None else batch_bytes(memory, COPIES, beside, memory, why)
     block = block_shape(shape, grain, itemsize, min(wanted, share))
     needed = prod(block) * itemsize
     if memory is not None and needed > share:
@@ -158,13 +158,13 @@ class _Job:
         BadInputError
             If what it had written is gone.
         """
-        draft = self._draft()
+        draft, kept = self._draft(), self.kept.file
         if self.block is None or draft is None or draft.exists():
             return False
         if is_output(self._outputs, Path(self.out)):
             return True
         raise BadInputError(
-            f"what {self.kept.file} goes on with is no longer beside {self.out}; remove it to begin anew"
+            f"what {kept} goes on with is no longer beside {self.out}; remove {kept} to begin anew"
         )
 
     def write(self, sink: Sink, memory: int | None, bar: Bar) -> int:

@@ -24,6 +24,7 @@ class ZarrReader(Reader):
     """A Zarr array of format 2 or 3; one of two axes is a table without names."""
 
     names = None
+    nbytes: int
     overhead = 2
 
     def __init__(self, file: str, array: Any, path: Path | None = None) -> None:
@@ -40,10 +41,16 @@ class ZarrReader(Reader):
         """The dtype of the array."""
         return self._dtype
 
+    @property
+    def whole_bytes(self) -> int:
+        """What is held while all of it is read at once: piece by piece as well."""
+        return self.nbytes + self.held_bytes
+
     def read(self, *groups: Group) -> list[Host]:
         """The groups of columns of the whole array."""
-        values = self.part(0, self.shape[0]) if self.shape else self.part()
-        return [chosen(values, group) for group in groups]
+        if not self.shape:
+            return [chosen(self.part(), group) for group in groups]
+        return self.cursor(groups, 0, self.shape[0]).take(self.shape[0])
 
     def part(self, *rows: int) -> Host:
         """Some rows, in memory; with no numbers, the element of an array without axes."""
@@ -56,7 +63,7 @@ class ZarrReader(Reader):
         templates = [chosen(np.empty((0, *self.shape[1:]), self._dtype), group) for group in groups]
 
         def progress() -> int:
-            return (self.nbytes or 0) * read[0] // max(1, self.rows or 0)
+            return self.nbytes * read[0] // max(1, self.rows or 0)
 
         return Assembler(self._pieces(groups, first_row, read), templates, "C", progress)
 

@@ -73,15 +73,10 @@ class Training:
         return flat
 
     @cached_property
-    def eigenvalues(self) -> Host:
-        """``(F, d)``, 0 where they are flat."""
-        return np.where(self.is_flat, 0.0, self.spectrum.eigenvalues)
-
-    @cached_property
     def along(self) -> Host:
-        """The linear part of the quadratics in the eigenbases, ``(F, d, k)``; 0 where they are flat."""
-        along = self.spectrum.eigenvectors.mT @ self.quadratic.linear
-        return np.where(self.is_flat[..., np.newaxis], 0.0, along)
+        """The linear part of the quadratics in the eigenbases, ``(F, d, k)``."""
+        along: Host = self.spectrum.eigenvectors.mT @ self.quadratic.linear
+        return along
 
     @cached_property
     def is_dependent(self) -> Host:
@@ -95,6 +90,16 @@ class Training:
         dependent: Host = self.is_flat & (self.is_flat.sum(axis=1) == missing)[:, np.newaxis]
         return dependent
 
+    def minima(self, split: int, l2: Host, flat: Host) -> tuple[Host, Host]:
+        """Minima ``(k, d, m)`` of the objectives in the eigenbasis of a split, and curvatures ``(d, m)``.
+
+        Along `flat` eigenvectors ``(d,)`` the data have neither curvature nor slope.
+        """
+        values = np.where(flat, 0.0, np.maximum(self.spectrum.eigenvalues[split], 0.0))
+        along = np.where(flat[:, np.newaxis], 0.0, self.along[split])
+        curvature = values[:, np.newaxis] + l2
+        return _quotient(along.T[:, :, np.newaxis], curvature), curvature
+
     @cached_property
     def largest(self) -> Host:
         """The largest eigenvalue of each, ``(F,)``."""
@@ -103,7 +108,6 @@ class Training:
 
     def rates(self, grid: Grid, split: int) -> Host:
         """Learning rates ``(l2, learning_rate)`` of a split; those that run away brought to the bound."""
-        self.require_squares(grid.l1, grid.l2)
         curvature = self.largest[split] + grid.l2[:, np.newaxis]
         automatic = np.divide(1.0, curvature, out=np.ones_like(curvature), where=curvature > 0)
         rates = np.where(np.isnan(grid.learning_rate), automatic, grid.learning_rate)
@@ -138,9 +142,8 @@ class EigenSteps:
         """Some pairs of l2 and learning_rate, each with all max_iter."""
         grid = self.grid
         l2 = np.repeat(grid.l2, len(grid.learning_rate))
-        curvature = self.training.eigenvalues[split][:, np.newaxis] + l2
+        best, curvature = self.training.minima(split, l2, self.training.is_flat[split])
         x = self.training.rates(grid, split).ravel() * curvature
-        best = _quotient(self.training.along[split].T[:, :, np.newaxis], curvature)
         numbers = grid.numbers[grid.l1 == 0].reshape(-1, len(l2), len(grid.max_iter))
         pairs = max(1, BLOCK_NUMBERS // (best[..., 0].size * len(grid.max_iter)))
         for first in range(0, len(l2), pairs):
@@ -161,13 +164,13 @@ class ClosedForms:
     def __init__(self, training: Training, grid: Grid, solver: str) -> None:
         training.require_squares(np.zeros(1), grid.l2)
         self._training, self._grid, self._solver = training, grid, solver
-        self._scaled = self._is_unsafe()
+        self._singly = self._is_unsafe()
         if solver == "cholesky":
-            self._scaled[...] = True
-        self._coef = np.empty((*self._scaled.shape, *training.quadratic.linear.shape[1:]))
+            self._singly[...] = True
+        self._coef = np.empty((*self._singly.shape, *training.quadratic.linear.shape[1:]))
         solve = self._by_scaled_eigenvectors if solver == "eigh" else self._by_factors
         d = training.quadratic.hessian.shape[1]
-        pairs = np.argwhere(self._scaled)
+        pairs = np.argwhere(self._singly)
         at_once = max(1, MATRIX_NUMBERS // d**2)
         for first in range(0, len(pairs), at_once):
             split, model = pairs[first : first + at_once].T
@@ -216,17 +219,12 @@ class ClosedForms:
         return shortest(quadratic.hessian[split], quadratic.linear[split], self._grid.l2[model], scaled)
 
     def _by_eigenvectors(self, split: int) -> Block:
-        left = np.flatnonzero(~self._scaled[split])
-        training, l2 = self._training, self._grid.l2[left]
-        dependent, spectrum = training.is_dependent[split], training.spectrum
-        curvature = np.maximum(spectrum.eigenvalues[split], 0.0)[:, np.newaxis] + l2
-        along = spectrum.eigenvectors[split].T @ training.quadratic.linear[split]
-        along[dependent] = 0.0
-        coef = _quotient(along.T[:, :, np.newaxis], curvature)
-        return left, spectrum.eigenvectors[split] @ coef
+        left, training = np.flatnonzero(~self._singly[split]), self._training
+        best, _ = training.minima(split, self._grid.l2[left], training.is_dependent[split])
+        return left, training.spectrum.eigenvectors[split] @ best
 
     def _one_by_one(self, split: int) -> Block:
-        there = np.flatnonzero(self._scaled[split])
+        there = np.flatnonzero(self._singly[split])
         return there, np.ascontiguousarray(self._coef[split, there].transpose(2, 1, 0))
 
 

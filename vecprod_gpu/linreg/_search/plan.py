@@ -70,6 +70,7 @@ class Plan:
         has_l1 = grid.l1 > 0
         families: list[Candidates] = []
         if self.takes_steps:
+            training.require_squares(grid.l1, grid.l2)
             if not has_l1.all():
                 families.append(EigenSteps(training, grid))
             if has_l1.any():

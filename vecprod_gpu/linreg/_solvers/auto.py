@@ -1,9 +1,6 @@
 """Which solver fits: by shape, penalties and conditioning, and never by what ran before."""
 
 from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 
 from .._settings import Settings
 from .closed import WORST_CONDITION, cholesky, eigh, solve_normal_equations, svd
@@ -13,8 +10,6 @@ from .data import Given, Models
 from .gradient import gradient
 from .outcome import Outcome
 from .stochastic import stochastic
-
-Host = np.ndarray[Any, Any]
 
 SOLVERS: dict[str, Callable[[Given, Models, Settings], Outcome]] = {
     "gd": gradient,
@@ -75,16 +70,8 @@ def _by_conditioning(given: Given, models: Models, settings: Settings) -> tuple[
         return cholesky(given, models, settings, found), reason
     faint = given.quadratic(settings.fit_intercept).faint(settings.l1, settings.l2)
     if faint.any() and given.data is not None:
-        return _of_faint(faint, given, models, settings), "squares of columns of X underflow float64"
+        return svd(given, models, settings), "squares of columns of X underflow float64"
     reason = f"the scaled Gram matrix has a condition of {found.condition:.2g}, too large to keep ten digits"
     if given.data is not None:
         return svd(given, models, settings), reason
     return eigh(given, models, settings), reason + "; there are no data left to read for singular values"
-
-
-def _of_faint(faint: Host, given: Given, models: Models, settings: Settings) -> Outcome:
-    """By singular values, unless these cannot tell some faint columns from rounding of the others."""
-    outcome = svd(given, models, settings)
-    if not faint.all() and outcome.rank is not None and (outcome.rank < given.layout.d).any():
-        given.quadratic(settings.fit_intercept).require_squares(settings.l1, settings.l2)
-    return outcome

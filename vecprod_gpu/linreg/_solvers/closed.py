@@ -8,6 +8,7 @@ import numpy as np
 
 from ... import _dispatch
 from ...errors import SingularError
+from .._least_norm import shorten
 from .._settings import Settings
 from .data import Given, Models
 from .outcome import Outcome, Recorded
@@ -19,9 +20,6 @@ Host = np.ndarray[Any, Any]
 
 WORST_CONDITION = 1e-10 / float(np.finfo(np.float64).eps)
 """Of a Gram matrix that `auto` trusts: beyond it, fewer than ten digits are left."""
-
-RESOLVED = float(np.sqrt(np.finfo(np.float64).eps))
-"""A share whose square is not lost in rounding."""
 
 LARGEST_SQUARED = 1e150  # of coefficients: sums of their squares do not overflow
 
@@ -115,7 +113,7 @@ def eigh(given: Given, models: Models, settings: Settings) -> Outcome:
 
 
 def svd(given: Given, models: Models, settings: Settings) -> Outcome:
-    """From singular values of the data in original units: the solution of least norm."""
+    """From singular values of the data: of many solutions the one of least norm."""
     factor = given.factor
     l2 = settings.per_model(models.count)[1]
     penalties, which = np.unique(l2, return_inverse=True)
@@ -188,17 +186,6 @@ class Spectrum:
         w: Host = self.basis @ shares / self.roots
         return w
 
-    def shorten(self, problem: int, w: Host) -> None:
-        """Take from w ``(d, k)``, in place, what changes no prediction.
-
-        Columns that do not depend on others, up to rounding, have no say: in original units their
-        coefficients can be so much larger than the rest that rounding would decide.
-        """
-        null = self.basis[problem][:, ~self.counts[problem]]
-        depends = np.linalg.norm(null, axis=1) > RESOLVED
-        null = null / self.roots[problem]
-        w -= null @ np.linalg.lstsq(null[depends], w[depends], rcond=RESOLVED)[0]
-
 
 def shortest(hessian: Host, linear: Host, l2: Host | float, plain: Spectrum) -> Host:
     """The shortest w ``(B, d, k)`` with ``(H + l2) w = c``, for a penalty or one for each problem.
@@ -206,9 +193,8 @@ def shortest(hessian: Host, linear: Host, l2: Host | float, plain: Spectrum) -> 
     `plain` is the spectrum without a penalty.
     """
     w = (Spectrum.of(hessian, l2) if np.any(l2) else plain).solve(linear)
-    w[np.isinf(plain.roots[..., 0])] = 0.0
     for problem in np.flatnonzero(~plain.counts.all(axis=1)).tolist():
-        plain.shorten(problem, w[problem])
+        shorten(w[problem], plain.basis[problem][:, ~plain.counts[problem]], plain.roots[problem])
     return w
 
 

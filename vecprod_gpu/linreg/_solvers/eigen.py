@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .closed import eigenvalue_cut
-from .quadratic import Quadratic
+from .quadratic import Quadratic, lengths
 
 Host = np.ndarray[Any, Any]
 
@@ -54,12 +54,7 @@ class EigenDescent:
     @_quietly
     def norms(self, t: int) -> Host:
         """Norms of the gradient ``(B, k)`` after t steps."""
-        shrunk = self._shrunk(t)
-        largest = np.abs(shrunk).max(axis=1, initial=0.0)
-        # Squares of gradients overflow long before the gradients do.
-        share = np.divide(shrunk, largest[:, np.newaxis], out=np.zeros_like(shrunk), where=shrunk != 0)
-        norm: Host = largest * np.linalg.norm(share, axis=1)
-        return norm
+        return lengths((1 - self.rates * self.curvature) ** t * self.gradient)
 
     def loss(self, t: int) -> Host:
         """The objective ``(B, k)`` after t steps."""
@@ -95,11 +90,6 @@ class EigenDescent:
             else:
                 low = middle + 1
         return low
-
-    @_quietly
-    def _shrunk(self, t: int) -> Host:
-        shrunk: Host = (1 - self.rates * self.curvature) ** t * self.gradient
-        return shrunk
 
 
 @dataclass(frozen=True)

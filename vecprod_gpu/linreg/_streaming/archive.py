@@ -1,33 +1,22 @@
 """The file of a `Streamed` object: an ``.npz`` archive of plain arrays with a JSON header."""
 
-import errno
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from operator import index
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from ..._replace import replaced
 from ...errors import ArchiveError
+from . import npz
 from .rows import Layout, Rows
 
 Host = np.ndarray[Any, Any]
 
 VERSION = 1
-
-# What zipfile, NumPy and the checks below raise for a file that is damaged, or something else altogether.
-_UNREADABLE = (
-    *(ValueError, TypeError, LookupError, EOFError, RuntimeError, OverflowError, OSError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-# Of these OSErrors the first is that of a seek to where a damaged directory points, the second bz2's.
-_ERRNOS_OF_DAMAGE = (errno.EINVAL, None)
 
 
 @dataclass(frozen=True)
@@ -69,24 +58,15 @@ def packed(kind: str, header: Header, levels: list[Any], waiting: Rows | None) -
     return arrays | {f"waiting.{name}": part for name, part in rows.items()}
 
 
-def write(file: str | PathLike[str], arrays: dict[str, Host]) -> None:
-    """Write what `packed` made."""
-    with replaced(Path(file)) as stream:
-        np.savez(stream, **arrays)  # type: ignore[arg-type]  # the stubs take a keyword for allow_pickle
-
-
 def read(
     file: str | PathLike[str], kind: str, summary_type: type[Any]
 ) -> tuple[Header, list[Any], list[Rows]]:
-    """Read what `write` wrote of that kind."""
-    with Path(file).open("rb") as stream:
-        try:
-            return unpacked(_arrays(stream), kind, summary_type)
-        except _UNREADABLE as error:
-            if isinstance(error, OSError) and error.errno not in _ERRNOS_OF_DAMAGE:
-                raise
-            reason = str(error) or type(error).__name__
-            raise ArchiveError(f"{file} cannot be loaded as {kind}: {reason}") from None
+    """Read from a file what `packed` made of that kind."""
+    with (
+        Path(file).open("rb") as stream,
+        npz.refusing(lambda reason: ArchiveError(f"{file} cannot be loaded as {kind}: {reason}")),
+    ):
+        return unpacked(npz.read(stream), kind, summary_type)
 
 
 def unpacked(
@@ -99,12 +79,7 @@ def unpacked(
     ValueError, LookupError, TypeError
         If the arrays are none of that kind and version, or do not fit each other.
     """
-    text = json.loads(str(archive["header"]))
-    found = text["format"], text["version"]
-    if found != (kind, VERSION):
-        raise ValueError(
-            f"it is of format {found[0]!r}, version {found[1]}; needed is {kind!r}, version {VERSION}"
-        )
+    text = npz.header_of(archive, kind, VERSION)
     header = Header(_layout(text["layout"]), _dtype(text["dtype"]), index(text["n_samples"]))
     names = [part.name for part in fields(summary_type)]
     _check_members(archive, text["levels"], names, text["waiting"])
@@ -122,19 +97,6 @@ def unpacked(
     return header, levels, waiting
 
 
-def _arrays(stream: IO[bytes]) -> dict[str, Host]:
-    """The members of an archive, whose checksums are compared before anything is made of them."""
-    with zipfile.ZipFile(stream) as archive:
-        damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"the checksum of {damaged} is another one")
-        arrays = {}
-        for name in archive.namelist():
-            with archive.open(name) as member:
-                arrays[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
-        return arrays
-
-
 def _layout(text: Any) -> Layout | None:
     if text is None:
         return None
@@ -149,12 +111,10 @@ def _dtype(text: Any) -> np.dtype[Any]:
 
 
 def _check_members(archive: Mapping[str, Host], levels: Any, names: list[str], waiting: Any) -> None:
-    """Raise unless the arrays are those that the header speaks of: a damaged directory may lose some."""
+    """Raise unless the arrays are those of the levels and of the rows that wait."""
     held = [number for number, is_held in enumerate(levels) if is_held]
     needed = {f"level{number}.{name}" for number in held for name in names}
-    needed |= {"header", *(f"waiting.{name}" for name in waiting)}
-    if different := needed ^ set(archive):
-        raise ValueError(f"header and arrays differ in {', '.join(sorted(different))}")
+    npz.check_names(archive, needed | {"header", *(f"waiting.{name}" for name in waiting)})
 
 
 def _rows(archive: Mapping[str, Host]) -> Rows:

@@ -171,7 +171,11 @@ class Rows:
 
     def _out_of_range(self) -> str:
         """Why finite numbers give none."""
-        totals = np.ones(1) if self.weights is None else on_host(self.weights).sum(axis=-1, dtype=np.float64)
+        weights = np.ones(1) if self.weights is None else on_host(self.weights)
+        with np.errstate(over="ignore"):
+            totals = weights.sum(axis=-1, dtype=np.float64)
+        if np.isinf(totals).any():
+            return "sample_weight adds up to more than float64 holds; scale it down"
         least, most = totals[totals > 0].min(), max(1.0, totals.max()) * self.n
         largest = max(np.abs(on_host(one)).max(initial=0.0) for one in (self.X, self.y) if one is not None)
         with np.errstate(over="ignore", divide="ignore"):

@@ -19,7 +19,7 @@ from ..._arrays import Array, Kind
 from ..._libraries import takes_any_library
 from ...backends._threads import as_one_of_many, for_each_block, roam, thread_count
 from ...errors import ArgumentError, ShapeError
-from . import archive
+from . import archive, npz
 from .rows import Host, Layout, Rows, gather, join
 from .tree import Part, Tree
 
@@ -299,12 +299,12 @@ class Streamed:
         file : path
             An ``.npz`` archive of plain arrays, without pickles: ``header``, a JSON text with the
             fields ``format``, ``version``, ``layout`` (``lead``, ``d`` and ``models``, see the shapes
-            of X and y), ``dtype``, ``n_samples``, ``levels`` and
-            ``waiting``, the names of the arrays of the rows that wait; for each level of the tree that holds
-            something its arrays, as ``level0.total``; and the rows that wait, as ``waiting.X``. It is
-            written beside its place and then renamed: an earlier file stays whole until the new one is.
+            of X and y), ``dtype``, ``n_samples``, ``levels`` and ``waiting``, the names of the arrays of
+            the rows that wait; for each level of the tree that holds something its arrays, as
+            ``level0.total``; and the rows that wait, as ``waiting.X``. It is written beside its place and
+            then renamed: an earlier file stays whole until the new one is.
         """
-        archive.write(file, self.packed())
+        npz.write(file, self.packed())
 
     def packed(self) -> dict[str, Host]:
         """All that is known, as plain arrays; `save` writes them."""
