@@ -1,7 +1,8 @@
 """One way to compute a row: ours, a peer's, or the bare memory traffic that is the limit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,8 @@ class Runner:
     share : float, default 1.0
         Of the row's work that a call does, where all of it would take minutes: its time is divided by it.
     others : tuple of callable
-        The same on further inputs; they take turns with `call`, so that no input is still in a cache.
-    out : array, optional
+        The same on further inputs or outputs; they take turns with `call`, so that none is still in a cache.
+    out : array or tensor, optional
         Where `call` writes.
     """
 
@@ -37,6 +38,12 @@ class Runner:
     share: float = 1.0
     others: tuple[Callable[[], Any], ...] = ()
     out: Any = None
+
+    @classmethod
+    def writing(cls, name: str, write: Callable[[Any], Any], outs: Sequence[Any]) -> "Runner":
+        """One that writes to some arrays in turn; to None where each result is to be a new array."""
+        first, *others = (partial(write, out) for out in outs)
+        return cls(name, first, others=tuple(others), out=outs[0])
 
     @property
     def calls(self) -> tuple[Callable[[], Any], ...]:
@@ -52,6 +59,7 @@ class Runner:
         """Spoil what the result is written to, so that a call that writes nothing is found out."""
         if self.result is None:
             return
-        for target in (self.out, None if returned is None else self.result(returned)):
-            if target is not None and target.dtype.kind in "fc":
-                target.fill(np.nan)
+        for target in (self.out, returned):
+            array = None if target is None else self.result(target)
+            if array is not None and array.dtype.kind in "fc":
+                array.fill(np.nan)

@@ -11,7 +11,7 @@ import vecprod_gpu as vp
 from tests.conftest import BACKENDS, REAL_GPU
 from tests.test_device_arrays import KINDS
 from tests.workers import run_python
-from vecprod_gpu import CoMoments
+from vecprod_gpu import TSQR, CoMoments
 from vecprod_gpu.linreg._streaming import streamed
 from vecprod_gpu.linreg._streaming.rows import Rows
 
@@ -440,12 +440,13 @@ class TestWhatIsNotFinite:
                 CoMoments.from_arrays(*arrays).mean  # noqa: B018
 
     @pytest.mark.filterwarnings("error")
-    def test_weights_that_overflow_are_told_from_data_that_do(self, host_backend, rng):
+    @pytest.mark.parametrize("kind", [CoMoments, TSQR])
+    def test_weights_that_overflow_are_told_from_data_that_do(self, host_backend, rng, kind):
         X, y, _ = random_rows(rng)
         with pytest.raises(
             vp.errors.NotFiniteError, match="sample_weight adds up to more than float64 holds"
         ):
-            CoMoments.from_arrays(X, y, np.full(len(X), 1e308)).mean  # noqa: B018
+            kind.from_arrays(X, y, np.full(len(X), 1e308)).weight_sum  # noqa: B018
 
 
 @pytest.fixture

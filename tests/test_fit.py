@@ -212,6 +212,9 @@ def test_errors(backend, how, error, words):
     assert words in str(raised.value)
 
 
+SUMMARIES = [vp.CoMoments.from_arrays, vp.TSQR.from_arrays]
+
+
 @pytest.mark.parametrize("name", ["X", "y", "sample_weight"])
 @pytest.mark.parametrize("kind", ["csr_matrix", "csr_array", "coo_array", "dok_array"])
 def test_sparse_arrays_are_refused(host_backend, kind, name):
@@ -222,12 +225,14 @@ def test_sparse_arrays_are_refused(host_backend, kind, name):
         vp.errors.DTypeError, match=rf"{name} is sparse, .* needed is a dense array: {name}.toarray"
     ):
         vp.linreg_fit(**given)
-    for of in (vp.linreg_search, partial(vp.select_features, k=1)):
+    for of in (vp.linreg_search, partial(vp.select_features, k=1), *SUMMARIES):
         with pytest.raises(vp.errors.DTypeError, match=rf"{name} is sparse"):
             of(**given)
 
 
-@pytest.mark.parametrize("of", [vp.linreg_fit, vp.linreg_search, partial(vp.select_features, k=1)])
+@pytest.mark.parametrize(
+    "of", [vp.linreg_fit, vp.linreg_search, partial(vp.select_features, k=1), *SUMMARIES]
+)
 def test_x_that_is_missing(of):
     with pytest.raises(vp.errors.ArgumentError, match="X is None; needed are observations in rows"):
         of(None, np.ones(4))

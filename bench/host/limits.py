@@ -3,6 +3,9 @@
 The ways are parallel loops of our own over the memory alone, and torch's where it is installed.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,75 +21,84 @@ from ..runner import LIMIT, Runner
 Array = np.ndarray[Any, Any]
 
 BLOCK = 1 << 20  # elements
+OUTPUTS = 2  # of a runner, each larger than the caches
 STREAMED = 1024  # elements of a row that is written past the cache
 
 
-def fill(shape: tuple[int, ...]) -> list[Runner]:
-    """Write an array of float32: by ordinary stores, asked for ahead or not, past the cache, and by torch."""
-    out = np.empty(shape, np.float32).reshape(-1)
-    rows = _in_rows(out)
-    ones = np.ones((1, rows.shape[1]), np.float32)
+def outputs(shape: tuple[int, ...]) -> list[Array]:
+    """Arrays of float32 that are written in turn: what the last cache still holds is of another one."""
+    return [np.empty(shape, np.float32) for _ in range(OUTPUTS)]
 
-    def stream(start: int, stop: int) -> None:
-        _stream_rows(rows[np.newaxis, start:stop], np.ones((1, stop - start), np.float32), ones)
-        publish()
 
-    def write_ahead(start: int, stop: int) -> None:
-        _write_rows(rows[np.newaxis, start:stop], np.ones((1, stop - start), np.float32), ones)
+def fill(count: int) -> list[Runner]:
+    """Write so many float32: by ordinary stores, asked for ahead or not, past the cache, and by torch."""
 
-    block = max(1, BLOCK // rows.shape[1])
-    runners = [
-        _limit("fill", lambda: for_each_block(lambda i, j: out[i:j].fill(1), out.size, BLOCK)),
-        _limit("streamed fill", lambda: for_each_block(stream, len(rows), block)),
-        _limit("fill, asked ahead", lambda: for_each_block(write_ahead, len(rows), block)),
-    ]
+    def write(out: Array) -> None:
+        for_each_block(lambda start, stop: out[start:stop].fill(1), out.size, BLOCK)
+
+    def by_rows(write_rows: Callable[..., None], out: Array) -> None:
+        rows = _in_rows(out)
+        ones = np.ones((1, rows.shape[1]), np.float32)
+
+        def part(start: int, stop: int) -> None:
+            write_rows(rows[np.newaxis, start:stop], np.ones((1, stop - start), np.float32), ones)
+
+        for_each_block(part, len(rows), max(1, BLOCK // rows.shape[1]))
+
+    ways: dict[str, Callable[[Array], object]] = {
+        "fill": write,
+        "streamed fill": partial(by_rows, _stream_rows),
+        "fill, asked ahead": partial(by_rows, _write_rows),
+    }
     torch, _ = load("torch")
     if torch is not None:
-        tensor = torch.from_numpy(np.empty(shape, np.float32))
-        runners.append(_limit("torch fill", lambda: tensor.fill_(1.0)))
-    return runners
+        ways["torch fill"] = lambda out: torch.from_numpy(out).fill_(1.0)
+    return _limits(ways, outputs((count,)))
 
 
 def triad(a: Array, b: Array) -> list[Runner]:
     """Read two arrays and write one: ``out = a + b``."""
-    x, y, out = a.reshape(-1), b.reshape(-1), np.empty(a.size, a.dtype)
+    x, y = a.reshape(-1), b.reshape(-1)
 
-    def add(start: int, stop: int) -> None:
-        np.add(x[start:stop], y[start:stop], out=out[start:stop])
+    def add(out: Array) -> None:
+        def part(start: int, stop: int) -> None:
+            np.add(x[start:stop], y[start:stop], out=out[start:stop])
 
-    runners = [_limit("triad", lambda: for_each_block(add, out.size, BLOCK))]
+        for_each_block(part, out.size, BLOCK)
+
+    ways = {"triad": add}
     torch, _ = load("torch")
     if torch is not None:
-        tx, ty, tout = map(torch.from_numpy, (x, y, np.empty_like(out)))
-        runners.append(_limit("torch triad", lambda: torch.add(tx, ty, out=tout)))
-    return runners
+        tx, ty = map(torch.from_numpy, (x, y))
+        ways["torch triad"] = lambda out: torch.add(tx, ty, out=torch.from_numpy(out))
+    return _limits(ways, outputs(x.shape))
 
 
 def copy(a: Array) -> list[Runner]:
     """Read an array and write another: by ordinary stores, past the cache, and by torch."""
-    x, out = a.reshape(-1), np.empty(a.size, a.dtype)
+    x = a.reshape(-1)
 
-    def write(start: int, stop: int) -> None:
-        out[start:stop] = x[start:stop]
+    def write(out: Array) -> None:
+        def part(start: int, stop: int) -> None:
+            out[start:stop] = x[start:stop]
 
-    source, target = _in_rows(x), _in_rows(out)
+        for_each_block(part, out.size, BLOCK)
 
-    def stream(start: int, stop: int) -> None:
-        ones = np.ones((stop - start, 1), a.dtype)
-        _stream_rows(target[start:stop, np.newaxis], ones, source[start:stop])
-        publish()
+    def stream(out: Array) -> None:
+        source, target = _in_rows(x), _in_rows(out)
 
-    runners = [
-        _limit("copy", lambda: for_each_block(write, out.size, BLOCK)),
-        _limit(
-            "streamed copy", lambda: for_each_block(stream, len(source), max(1, BLOCK // source.shape[1]))
-        ),
-    ]
+        def part(start: int, stop: int) -> None:
+            ones = np.ones((stop - start, 1), a.dtype)
+            _stream_rows(target[start:stop, np.newaxis], ones, source[start:stop])
+
+        for_each_block(part, len(source), max(1, BLOCK // source.shape[1]))
+
+    ways = {"copy": write, "streamed copy": stream}
     torch, _ = load("torch")
     if torch is not None:
-        tx, tout = map(torch.from_numpy, (x, np.empty_like(out)))
-        runners.append(_limit("torch copy", lambda: tout.copy_(tx)))
-    return runners
+        tx = torch.from_numpy(x)
+        ways["torch copy"] = lambda out: torch.from_numpy(out).copy_(tx)
+    return _limits(ways, outputs(x.shape))
 
 
 def read(X: Array) -> list[Runner]:
@@ -108,7 +120,12 @@ def _in_rows(flat: Array) -> Array:
     return flat[: flat.size - flat.size % width].reshape(-1, width)
 
 
-def _limit(name: str, call: Any) -> Runner:
+def _limits(ways: Mapping[str, Callable[[Array], object]], outs: list[Array]) -> list[Runner]:
+    """A runner for each way to write."""
+    return [replace(Runner.writing(LIMIT + name, write, outs), result=None) for name, write in ways.items()]
+
+
+def _limit(name: str, call: Callable[[], object]) -> Runner:
     return Runner(LIMIT + name, call, result=None)
 
 
@@ -123,6 +140,7 @@ def _sum(values: Array) -> Any:
 @compiled()
 def _stream_rows(out: Array, a: Array, b: Array) -> None:
     stream_outer_rows(out, a, b, 0)
+    publish()
 
 
 @compiled()

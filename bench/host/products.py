@@ -1,6 +1,6 @@
 """Rows of products: cross and batched outer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from ..peers import Peers
 from ..row import Entry
 from ..runner import Runner
 from . import limits
-from .limits import Array
+from .limits import Array, outputs
 
 
 def cross(peers: Peers, count: int, given_out: bool = False) -> Entry:
@@ -38,12 +38,12 @@ def _crosses(
 ) -> Entry:
     """Cross products of views of arrays, which JAX takes within its function, since its arrays have none."""
     a, b = view(*arrays)
-    out = np.empty(a.shape, a.dtype) if given_out else None
+    outs = outputs(a.shape) if given_out else [None]
 
     def torch_runners(torch: Any) -> Iterator[Runner]:
         ta, tb = torch.broadcast_tensors(*view(*map(torch.from_numpy, arrays)))
-        into = {} if out is None else {"out": torch.from_numpy(np.empty_like(out))}
-        yield Runner("torch", lambda: torch.linalg.cross(ta, tb, **into))
+        into = _tensors(torch, outs)
+        yield Runner.writing("torch", lambda out: torch.linalg.cross(ta, tb, out=out), into)
         yield from peers.compiled(torch, torch.linalg.cross, ta, tb)
 
     def jax_runners(jax: Any) -> Iterator[Runner]:
@@ -52,19 +52,18 @@ def _crosses(
         yield Runner("jax", lambda: compiled(*on_jax).block_until_ready())
 
     def numexpr_runners(numexpr: Any) -> Iterator[Runner]:
-        into = np.empty(a.shape, a.dtype)
         parts = {f"{name}{k}": array[:, k] for name, array in (("a", a), ("b", b)) for k in range(3)}
 
-        def by_numexpr() -> Any:
+        def by_numexpr(out: Array) -> Array:
             for k in range(3):
                 i, j = (k + 1) % 3, (k + 2) % 3
-                numexpr.evaluate(f"a{i} * b{j} - a{j} * b{i}", parts, out=into[:, k])
-            return into
+                numexpr.evaluate(f"a{i} * b{j} - a{j} * b{i}", parts, out=out[:, k])
+            return out
 
-        yield Runner("numexpr", by_numexpr)
+        yield Runner.writing("numexpr", by_numexpr, outs if given_out else [np.empty(a.shape, a.dtype)])
 
     runners = [
-        Runner("ours", lambda: vp.cross(a, b, out=out), out=out),
+        Runner.writing("ours", lambda out: vp.cross(a, b, out=out), outs),
         Runner("numpy", lambda: np.cross(a, b)),
         *peers.torch(torch_runners),
         *peers.jax(jax_runners),
@@ -89,14 +88,14 @@ def batched_outer(peers: Peers, batch: int, length: int, given_out: bool = False
     """Outer products of a batch of pairs; the limit fills as many bytes as move."""
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, batch, length), dtype=np.float32)
-    out = np.empty((batch, length, length), np.float32) if given_out else None
-    numpy_out = None if out is None else np.empty_like(out)
+    shape = batch, length, length
+    outs = outputs(shape) if given_out else [None]
 
     def torch_runners(torch: Any) -> Iterator[Runner]:
         ta, tb = torch.from_numpy(a)[:, :, None], torch.from_numpy(b)[:, None, :]
-        into = {} if out is None else {"out": torch.from_numpy(np.empty_like(out))}
-        yield Runner("torch", lambda: torch.mul(ta, tb, **into))
-        yield Runner("torch.bmm", lambda: torch.bmm(ta, tb, **into))
+        into = _tensors(torch, outs)
+        yield Runner.writing("torch", lambda out: torch.mul(ta, tb, out=out), into)
+        yield Runner.writing("torch.bmm", lambda out: torch.bmm(ta, tb, out=out), into)
         yield from peers.compiled(torch, torch.mul, ta, tb)
 
     def jax_runners(jax: Any) -> Iterator[Runner]:
@@ -105,18 +104,23 @@ def batched_outer(peers: Peers, batch: int, length: int, given_out: bool = False
         yield Runner("jax", lambda: compiled(ja, jb).block_until_ready())
 
     def numexpr_runners(numexpr: Any) -> Iterator[Runner]:
-        into = np.empty((batch, length, length), np.float32)
         factors = {"a": a[:, :, None], "b": b[:, None, :]}
-        yield Runner("numexpr", lambda: numexpr.evaluate("a * b", factors, out=into), out=into)
+        into = outs if given_out else [np.empty(shape, np.float32)]
+        yield Runner.writing("numexpr", lambda out: numexpr.evaluate("a * b", factors, out=out), into)
 
     runners = [
-        Runner("ours", lambda: vp.batched_outer(a, b, out=out), out=out),
-        Runner("numpy", lambda: np.multiply(a[:, :, None], b[:, None, :], out=numpy_out)),
+        Runner.writing("ours", lambda out: vp.batched_outer(a, b, out=out), outs),
+        Runner.writing("numpy", lambda out: np.multiply(a[:, :, None], b[:, None, :], out=out), outs),
         *peers.torch(torch_runners),
         *peers.jax(jax_runners),
         *peers.numexpr(numexpr_runners),
     ]
     moved = a.nbytes + b.nbytes + a.nbytes * length
-    if out is not None:
-        runners += limits.fill((moved // a.itemsize,))
+    if given_out:
+        runners += limits.fill(moved // a.itemsize)
     return Entry(runners, a[:, :, None].astype(np.float64) * b[:, None, :], moved)
+
+
+def _tensors(torch: Any, outs: Sequence[Array | None]) -> list[Any]:
+    """Torch's views of the outputs, if there are any."""
+    return [None if out is None else torch.from_numpy(out) for out in outs]

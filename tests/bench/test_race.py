@@ -79,7 +79,7 @@ def test_a_peer_that_breaks_on_import_is_missing(monkeypatch):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: limits.fill((4, 1024)),
+        lambda: limits.fill(4096),
         lambda: limits.triad(np.ones(64), np.ones(64)),
         lambda: limits.read(np.ones((8, 8))),
     ],

@@ -63,8 +63,8 @@ class Factor:
         return np.where(self.total[:, np.newaxis] == 0, 0.0, self.origin + offset)
 
     def is_finite(self) -> bool:
-        """Whether no element of the data is NaN or infinite, nor the norm of a column."""
-        return bool(np.isfinite(self.triangle).all())
+        """Whether nothing is NaN or infinite: elements of the data, norms of columns, sums of weights."""
+        return all(bool(np.isfinite(array).all()) for array in (self.total, self.triangle))
 
     def fits(self, layout: Layout) -> bool:
         """Whether the arrays have the shapes that such rows give."""

@@ -76,7 +76,6 @@ class Given:
         """Check them."""
         if isinstance(X, CoMoments | TSQR):
             return cls._read_summary(X, y, sample_weight)
-        _checks.observations(X, y, sample_weight)
         if y is None:
             raise ArgumentError("y is missing; only CoMoments and TSQR, given as X, hold the target already")
         rows = Rows.read(X, y, sample_weight)

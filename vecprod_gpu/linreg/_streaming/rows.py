@@ -86,6 +86,7 @@ class Rows:
     @classmethod
     def read(cls, X: Array, y: Array | None, sample_weight: Array | None) -> "Rows":
         """Check the arrays against each other; what the weights hold is for `check_weights`."""
+        _checks.observations(X, y, sample_weight)
         kind = common_kind(X=X, y=y, sample_weight=sample_weight)
         X, y, weights = (
             None if array is None else as_arrays(kind, array)[0] for array in (X, y, sample_weight)
