@@ -70,7 +70,10 @@ def pack_problems(source: Any, first: int, last: int, lanes: Any) -> None:
         begin = lanes.shape[0] - lanes.shape[0] % SIDE
         for element in range(0, begin, SIDE):
             pack_lanes(source, first, last, element, lanes)
-    for lane in range(LANES):
-        problem = min(first + lane, last)
-        for element in range(begin, lanes.shape[0]):
-            lanes[element, lane] = source[problem, element // columns, element % columns]
+    row, column = begin // max(columns, 1), begin % max(columns, 1)
+    for element in range(begin, lanes.shape[0]):
+        for lane in range(LANES):
+            lanes[element, lane] = source[min(first + lane, last), row, column]
+        column += 1
+        if column == columns:
+            row, column = row + 1, 0
