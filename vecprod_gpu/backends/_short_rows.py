@@ -22,6 +22,7 @@ from ._moment_blocks import BARE, weigh
 from ._numba import compiled
 from ._outer_sums import add_outer_products
 from ._processor import VECTOR_BYTES
+from ._vectors import SIDE, transpose_square
 
 Array = np.ndarray[Any, Any]
 
@@ -101,8 +102,15 @@ def sum_short_rows(
 @compiled(**BARE)
 def _copy_rows(rows: Any, out: Any, column: int) -> None:
     """Put rows into others, from a column on."""
-    for j in range(rows.shape[1]):
-        for i in range(rows.shape[0]):
+    count, columns = rows.shape
+    whole_rows = whole_columns = 0
+    if rows.strides[0] == rows.itemsize:
+        whole_rows, whole_columns = count - count % SIDE, columns - columns % SIDE
+        for i in range(0, whole_rows, SIDE):
+            for j in range(0, whole_columns, SIDE):
+                transpose_square(rows.T, j, i, None, out[:, column:])
+    for j in range(columns):
+        for i in range(whole_rows if j < whole_columns else 0, count):
             out[i, column + j] = rows[i, j]
 
 

@@ -85,18 +85,21 @@ def dot_products(
 def transpose_square(typing_context: Any, source: Any, i: Any, j: Any, pivots: Any, packed: Any) -> Any:
     """``packed[j + c, i + r] = source[i + r, j + c] - pivots[j + c]`` for r and c below SIDE.
 
-    The source has unit column stride; the others are C-contiguous, of a type that may be wider.
+    The source and packed have unit column stride; packed and pivots are of a type that may be wider.  Given
+    None for pivots, nothing is subtracted.
     """
     signature = types.void(source, i, j, pivots, packed)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source, i, j, pivots, packed = unpacked(context, builder, signature, arguments)
         narrow, wide = (ir.VectorType(context.get_data_type(signature.args[k].dtype), SIDE) for k in (0, 4))
-        pivot = load(builder, wide, address_of(builder, pivots, j))
-        rows = []
-        for r in range(SIDE):
-            row = load(builder, narrow, address_of(builder, source, builder.add(i, i.type(r)), j))
-            rows.append(builder.fsub(row if narrow == wide else builder.fpext(row, wide), pivot))
+        starts = (address_of(builder, source, builder.add(i, i.type(r)), j) for r in range(SIDE))
+        rows = [load(builder, narrow, start) for start in starts]
+        if narrow != wide:
+            rows = [builder.fpext(row, wide) for row in rows]
+        if not isinstance(signature.args[3], types.NoneType):
+            pivot = load(builder, wide, address_of(builder, pivots, j))
+            rows = [builder.fsub(row, pivot) for row in rows]
         for c, column in enumerate(_transposed(builder, rows)):
             store(builder, column, address_of(builder, packed, builder.add(j, j.type(c)), i))
         return context.get_dummy_value()
