@@ -410,6 +410,13 @@ class TestErrors:
             with pytest.raises(error):
                 function(**{"m": np.arange(8.0).reshape(2, 4), **how})
 
+    @pytest.mark.parametrize("y", [None, [1.0, 2.0, 3.0]])
+    def test_of_no_data_name_them(self, y):
+        with pytest.raises(vp.errors.DTypeError, match=r"^m is None; needed are numbers$"):
+            vp.cov(None, y)
+        with pytest.raises(vp.errors.DTypeError, match=r"^x is None; needed are numbers$"):
+            vp.corrcoef(None, y)
+
     def test_of_corrcoef_name_its_own_arguments(self, backend):
         with pytest.raises(vp.errors.ShapeError, match=r"^x has more than 2 dimensions"):
             vp.corrcoef(np.ones((2, 2, 2)))
@@ -446,6 +453,14 @@ class TestOnTheHost:
     def test_a_variable_does_not_see_the_others(self, host_backend, rng):
         m = draw(rng, (5, 3_001), "float64")
         np.testing.assert_allclose(vp.cov(m)[:2, :2], vp.cov(m[:2]), rtol=1e-13)
+
+
+@pytest.mark.parametrize("how", [{}, {"ddof": 5}, {"y": np.ones((2, 3))}, {"fweights": [1, 2]}])
+@pytest.mark.parametrize("shape", [(0, 3), (0, 0)])
+def test_of_no_variables_nothing_is_asked(host_backend, shape, how):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_as_numpy(*both("cov", np.empty(shape), **how))
 
 
 def test_signatures_are_numpys():

@@ -299,6 +299,11 @@ class TestOut:
 
 
 class TestOnTheHost:
+    @pytest.mark.parametrize("Y", [None, np.ones((5, 2))])
+    def test_of_nothing(self, Y):
+        with pytest.raises(vp.errors.DTypeError, match=r"^X is None; needed are numbers$"):
+            vp.gram(None, Y)
+
     @pytest.mark.parametrize("dtype", FLOATS)
     def test_of_many_rows(self, host_backend, rng, dtype):
         X, Y = draw(rng, (40_003, 5), dtype), draw(rng, (40_003, 2), dtype)

@@ -89,6 +89,8 @@ def test_cross_products_of_rows_that_lie_apart_with_one(way, dtype, swapped, rng
         (5000, 8, 32),
         (1, 512, 1024),
         (999, 7, 48),
+        (99_999, 7, 1),
+        (1, 700_001, 1),
         (2500, 3, 64),
         (99_999, 3, 3),
         (99_999, 2, 2),
@@ -232,6 +234,31 @@ def test_rows_of_every_length_and_nothing_beside_them(dtype, layout, rng):
             b = np.broadcast_to(b[0], b.shape)
         else:
             out = wide[:, 1:4, 1:-1:2]
+        expected = a[:, :, np.newaxis] * b[:, np.newaxis, :]
+        ufunc(a, b, out)
+        np.testing.assert_array_equal(out, expected)
+        out[...] = 77
+        assert (wide == 77).all()
+
+
+@pytest.mark.parametrize("dtype", "bHifd")
+@pytest.mark.parametrize("layout", ["packed", "strided", "one a", "one b", "rows apart"])
+def test_one_column_of_any_length_and_nothing_beside_it(dtype, layout, rng):
+    ufunc = ufuncs.outer_rows_ufunc(np.dtype(dtype))
+    for length in range(140):
+        a, b = numbers(rng, (7, length), dtype), numbers(rng, (7, 1), dtype)
+        wide = np.full((7, 2 * length + 2, 3), 77, dtype)
+        out = wide[:, 1 : length + 1, 1:2]
+        if layout == "packed":
+            out = np.full((7, length, 1), 77, dtype)
+        elif layout == "strided":
+            a = np.asfortranarray(a)[::-1]
+        elif layout == "one a":
+            a = np.broadcast_to(a[0], a.shape)
+        elif layout == "one b":
+            b = np.broadcast_to(b[0], b.shape)
+        else:
+            out = wide[:, 1:-1:2, 1:2]
         expected = a[:, :, np.newaxis] * b[:, np.newaxis, :]
         ufunc(a, b, out)
         np.testing.assert_array_equal(out, expected)

@@ -19,6 +19,7 @@ from .backends._small import (
     CALLS_BYTES,
     FEW_ELEMENTS,
     LONG,
+    PAIR_ELEMENTS,
     SMALL_CROSS_BYTES,
     SMALL_ELEMENTS,
     SMALL_OUTER_BYTES,
@@ -97,12 +98,12 @@ def _more_outer(dtype: np.dtype[Any], a: Array, b: Array, out: Array | None) -> 
     """Outer products whose elements take longer than what is asked here."""
     shape, other = a.shape, b.shape
     batch, columns = shape[:-1], other[-1:]
+    elements = a.size * b.size
     is_whole = bool(shape and other) and batch == other[:-1]  # nothing is broadcast
-    ufunc = small_outer_rows.get(dtype) if is_whole and batch else None
-    if ufunc is not None:
-        is_small = a.nbytes * columns[0] <= SMALL_OUTER_BYTES
+    if is_whole and dtype.kind != "c" and (batch or elements > PAIR_ELEMENTS):
+        ufunc, is_small = small_outer_rows.get(dtype), a.nbytes * columns[0] <= SMALL_OUTER_BYTES
     else:
-        ufunc, is_small = small_outer.get(dtype), a.size * b.size <= SMALL_ELEMENTS
+        ufunc, is_small = small_outer.get(dtype), elements <= SMALL_ELEMENTS
     if ufunc is None or not (is_small or is_whole):
         return None
     if out is not None and not (is_whole and _fits(out, dtype, shape + columns)):
@@ -111,6 +112,10 @@ def _more_outer(dtype: np.dtype[Any], a: Array, b: Array, out: Array | None) -> 
         return None
     if not is_small:
         return _large_outer(a, b, out, shape + columns)
+    if ufunc is small_outer_rows.get(dtype) and not batch:
+        out = np.empty(shape + columns, dtype) if out is None else out
+        ufunc(a[np.newaxis], b[np.newaxis], out[np.newaxis])
+        return out
     try:
         return ufunc(a, b, order="C") if out is None else ufunc(a, b, out)
     except ValueError:  # the shapes do not fit: the long way says which

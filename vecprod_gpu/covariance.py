@@ -284,6 +284,8 @@ def _cov_as_numpy(
         short = _short_moments.covariance(first, rowvar, correction, correlation)
         if short is not None:
             return short
+    if first is None:
+        raise DTypeError(f"{next(iter(tables))} is None; needed are numbers")
     kind = common_kind(**tables)
     observed = [
         _table(name, as_arrays(kind, array)[0], rowvar) for name, array in tables.items() if array is not None
@@ -345,9 +347,11 @@ def _covariance(
     work = Work(bytes=problems * n * d * stored.itemsize, flops=problems * n * d * d)
     choice = _dispatch.choose("co_moments", kind, stored, work)
     backend = choice.module
-    weights, normalizer = _weigh(backend, n, correction, fweights, aweights)
     shape = (*lead, d, d)
-    if 0 in (problems, n, d):
+    if d == 0:  # of the weights NumPy asks nothing then
+        return backend.export(backend.native(np.empty(shape, dtype)), kind)
+    weights, normalizer = _weigh(backend, n, correction, fweights, aweights)
+    if 0 in (problems, n):
         return backend.export(backend.native(np.full(shape, np.nan, dtype)), kind)
     columns = [one.native(backend, stored) for one in observed]
     out = backend.empty((problems, d, d), sums)

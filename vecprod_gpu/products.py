@@ -264,6 +264,8 @@ def gram(
     """
     if Y is None and weights is None and out is None and (short := _short_moments.gram(X)) is not None:
         return short
+    if X is None:
+        raise DTypeError("X is None; needed are numbers")
     arguments = {"X": X, "Y": Y, "weights": weights}
     kind = common_kind(**arguments, out=out)
     given: dict[str, Array] = {

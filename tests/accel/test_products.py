@@ -197,6 +197,7 @@ MISTAKES = {
     "ragged": lambda f: f([[1], [1, 2]], np.ones((99, 3))),
     "an axis out of range": lambda f: f(np.ones((9, 3)), np.ones((9, 3)), axis=7),
     "an axis that is none": lambda f: f(np.ones((9, 3)), np.ones((9, 3)), axis="x"),
+    "no axis": lambda f: f(np.ones((9, 3)), np.ones((9, 3)), axis=None),
     "None": lambda f: f(None, np.ones(3)),
     "object": lambda f: f(np.array([1, 2, 3], object), np.ones(3)),
     "datetime": lambda f: f(np.array(["2020"] * 3, "M8[D]"), np.ones(3)),

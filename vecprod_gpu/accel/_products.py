@@ -82,7 +82,7 @@ def judge_cross(
 
 def judge_linalg_cross(x1: Any, x2: Any, axis: Any = -1) -> Verdict:
     """Of `numpy.linalg.cross`, which counts the axis in each input by itself, as `numpy.cross` does."""
-    return judge_cross(x1, x2, axis=axis)
+    return "no axis is given" if axis is None else judge_cross(x1, x2, axis=axis)
 
 
 def judge_einsum(*operands: Any, out: Any = None, optimize: Any = False, **others: Any) -> Verdict:

@@ -23,7 +23,7 @@ from ._llvm import address_of, bytes_of, load, multiplied, prefetch, splat, stor
 from ._streaming import AHEAD, LINE_BYTES, STREAM_BYTES, past_cache
 
 WIDEST = 32  # bytes of a piece; wider ones lie in two lines of the cache, wherever rows are not aligned
-SMALL = (2, 3, 4)  # sides of small squares
+SMALL = (1, 2, 3, 4)  # sides of small squares
 
 
 class _Rows:

@@ -21,10 +21,13 @@ def over_longest_axis(
 
     They begin at multiples of 16 where there are many: what is aligned to bytes stays so in each.
     """
+    if blocks <= 1:
+        task(())
+        return
     longest = max(range(len(shape)), key=shape.__getitem__)
     length = shape[longest]
     before = (slice(None),) * longest
-    block = max(1, -(-length // max(1, blocks)))
+    block = max(1, -(-length // blocks))
     if block > ALIGNED:
         block += -block % ALIGNED
     parts = tapered(length, block, most, thread_count())

@@ -110,6 +110,8 @@ def outer_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
     """
 
     def outer(a: Any, b: Any, out: Any) -> None:
+        if b.shape[1] == 1:  # a column is written as a row, piece by piece
+            a, b, out = b, a, out.transpose((0, 2, 1))
         one_a, one_b = _one_if_broadcast(a), _one_if_broadcast(b)
         done = 0
         if _is_packed(one_a) and _is_packed(one_b) and _has_packed_squares(out):
@@ -166,7 +168,8 @@ def _is_packed(rows: Any) -> bool:
 @register_jitable  # type: ignore[untyped-decorator]
 def _has_dense_rows(rows: Any) -> bool:
     """Whether the elements of each row lie side by side."""
-    return rows.strides[1] == rows.itemsize  # type: ignore[no-any-return]
+    # NumPy gives an axis of one element any stride
+    return rows.shape[1] == 1 or rows.strides[1] == rows.itemsize  # type: ignore[no-any-return]
 
 
 @register_jitable  # type: ignore[untyped-decorator]
@@ -180,7 +183,8 @@ def _has_packed_squares(out: Any) -> bool:
     """Whether an array of three axes has no gaps."""
     row_bytes = out.shape[2] * out.itemsize
     is_dense = out.strides[2] == out.itemsize and out.strides[1] == row_bytes
-    return is_dense and out.strides[0] == out.shape[1] * row_bytes  # type: ignore[no-any-return]
+    is_one_each = out.shape[1] == out.shape[2] == 1
+    return (is_dense or is_one_each) and out.strides[0] == out.shape[1] * row_bytes  # type: ignore[no-any-return]
 
 
 def build(

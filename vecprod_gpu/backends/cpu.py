@@ -37,6 +37,7 @@ from ._small import (
     ALONE_OUTER_BYTES,
     FEW_ELEMENTS,
     LONG,
+    PAIR_ELEMENTS,
     SMALL_CROSS_BYTES,
     shared_cross_rows,
 )
@@ -99,7 +100,6 @@ _DTYPES = {
     "linreg": _REAL_DTYPES,
 }
 
-SERIAL_BYTES = 1 << 18  # of one product, below which NumPy's own way through a pair is the soonest
 BROADCAST_BYTES = 1 << 16  # below this NumPy broadcasts at less cost than a faster loop brings
 _NO_LOSS = np.empty((0, 0))
 _OUTER_STORES, _CROSS_STORES = StoresBySize(), StoresBySize()
@@ -158,7 +158,7 @@ def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None
         a = a * alpha
     if beta != 0:
         _update(a, b, beta, out)
-    elif (out.ndim == 2 and out.nbytes <= SERIAL_BYTES) or a.size * b.size <= FEW_ELEMENTS:
+    elif a.size * b.size <= (PAIR_ELEMENTS if out.ndim == 2 else FEW_ELEMENTS):
         outer_ufunc(out.dtype)(a, b, out)
     elif out.dtype.kind in _REAL and out.strides[-1] == out.itemsize:
         _outer_rows(a, b if b.strides[-1] == b.itemsize else np.ascontiguousarray(b), out)
