@@ -20,7 +20,7 @@ current_mode = _dispatch.mode.get
 
 def gram(X: Array) -> Array | None:
     """``XᵀX`` of each problem."""
-    if type(X) is not ndarray or X.ndim < 2 or (cpu := _backend_for(X, X.shape[-1])) is None:
+    if type(X) is not ndarray or X.ndim < 2 or (cpu := _backend_for(X.dtype, X.size * X.shape[-1])) is None:
         return None
     *lead, n, p = X.shape
     out = np.empty((size(tuple(lead)), p, p), X.dtype)
@@ -28,21 +28,28 @@ def gram(X: Array) -> Array | None:
     return out.reshape(*lead, p, p)
 
 
-def covariance(table: Array, rowvar: bool, correction: float, correlation: bool) -> Array | None:
-    """Covariance or correlation, in float64, of a table of two axes."""
-    if type(table) is not ndarray or table.ndim != 2:
+def covariance(
+    table: Array, other: Array | None, rowvar: bool, correction: float, correlation: bool
+) -> Array | None:
+    """Covariance or correlation, in float64, of a vector or a table, beside which there may be another."""
+    if (X := _in_columns(table, rowvar)) is None:
         return None
-    rows = table.T if rowvar else table
-    n, p = rows.shape
-    if n <= correction or (cpu := _backend_for(table, p)) is None:
+    n, p = X.shape
+    Y = None
+    if other is not None:
+        Y = _in_columns(other, rowvar, beside_another=True)
+        if Y is None or len(Y) != n or Y.dtype != X.dtype:
+            return None
+        p += Y.shape[1]
+        Y = Y[np.newaxis]
+    if n <= correction or (cpu := _backend_for(X.dtype, n * p * p)) is None:
         return None
     out, total, means = np.empty((1, p, p)), np.empty(1), np.empty((1, p))
-    scale = 1 / (n - correction)
     cpu.co_moments(
-        rows[np.newaxis],
+        X[np.newaxis],
+        Y,
         None,
-        None,
-        scale=scale,
+        scale=1 / (n - correction),
         correlation=correlation,
         total=total,
         means=means,
@@ -51,9 +58,17 @@ def covariance(table: Array, rowvar: bool, correction: float, correlation: bool)
     return out.reshape((p, p) if p > 1 else ())
 
 
-def _backend_for(array: Array, columns: int) -> Any:
-    """``cpu``, if it is the one that takes the array, and as it is."""
-    is_small = 0 < array.size * columns <= SMALL_PRODUCTS
-    if not is_small or array.dtype not in DTYPES or current_mode() is not None:
+def _in_columns(table: Array, rowvar: bool, beside_another: bool = False) -> Array | None:
+    """A plain array with a column for each variable; of a vector, and of one row beside another, with one."""
+    if type(table) is not ndarray or not 0 < table.ndim < 3:
+        return None
+    if table.ndim == 1:
+        return table[:, np.newaxis]
+    return table.T if rowvar or (beside_another and len(table) == 1) else table
+
+
+def _backend_for(dtype: np.dtype[Any], products: int) -> Any:
+    """``cpu``, if it is the one that takes numbers of that dtype for so many products, and as they are."""
+    if not 0 < products <= SMALL_PRODUCTS or dtype not in DTYPES or current_mode() is not None:
         return None
     return _dispatch.chosen_cpu()

@@ -280,8 +280,8 @@ def _cov_as_numpy(
 ) -> Array:
     """Covariance or correlation of one or two sets of variables, each with at most two axes."""
     first, other = tables.values()
-    if other is None and fweights is None and aweights is None and dtype is None:
-        short = _short_moments.covariance(first, rowvar, correction, correlation)
+    if fweights is None and aweights is None and dtype is None:
+        short = _short_moments.covariance(first, other, rowvar, correction, correlation)
         if short is not None:
             return short
     if first is None:

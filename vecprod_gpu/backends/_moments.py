@@ -28,6 +28,7 @@ from ._reference_moments import correlate
 from ._short_rows import short_row_memory, vectors_of
 from ._sums import STRIPES, blocks_per_stripe
 from ._threads import for_each_block_of
+from ._workspaces import Workspaces
 
 Array = np.ndarray[Any, Any]
 
@@ -35,6 +36,7 @@ WIDEST_MATRIX = 1 << 16  # elements; a larger one is one for all threads, others
 LEAST_PRODUCTS = 1 << 23  # of a task; with fewer a thread is sooner done than the next is begun
 CHUNK_BYTES = 1 << 20  # of the states of small problems, which stay in the cache until they are used
 GROUP_BYTES = 4 << 20  # of blocks that are packed before the threads turn to their products
+MOST_COLUMNS_KEPT = 16  # of Z; with more, the sums take much longer than to lay out their memory
 
 
 def gram(X: Array, Y: Array | None, weights: Array | None, out: Array) -> None:
@@ -66,6 +68,30 @@ def _compute(call: Call) -> None:
         sum_in_lanes(call)
     else:
         _Sums(call).compute()
+
+
+def _stripe_memory(
+    block_rows: int,
+    per_stripe: int,
+    rows: int,
+    columns: int,
+    first: int,
+    vectors: int,
+    targets: int,
+    stored: np.dtype[Any],
+    dtype: np.dtype[Any],
+    is_weighted: bool,
+) -> tuple[Any, ...]:
+    """What `sum_stripes` works in: for short rows, packed blocks, a tile, and the stack of states."""
+    return (
+        short_row_memory(block_rows, columns - targets, stored, dtype, vectors),
+        empty_blocks(1, rows, columns, block_rows, dtype, is_weighted),
+        empty_tile(dtype),
+        empty_states(per_stripe.bit_length(), rows, columns, first),
+    )
+
+
+_workspaces = Workspaces(_stripe_memory)
 
 
 class _Sums:
@@ -155,8 +181,11 @@ class _Sums:
 
     def _run_stripes(self, per_stripe: int, start: int, stop: int, states: tuple[Array, Array]) -> None:
         """Call `sum_stripes` with memory of its own."""
-        rows, columns, first = self.shape
-        dtypes = self.X.dtype, self.out.dtype
+        first = self.shape[2]
+        dtypes, is_weighted = (self.X.dtype, self.out.dtype), self.weights.size > 0
+        lengths = self.vectors, self.targets
+        shape = self.block_rows, per_stripe, *self.shape, *lengths, *dtypes, is_weighted
+        memory = _workspaces.take(*shape)
         flags = self.kernel(
             (0,) * self.vectors,
             (0,) * self.targets,
@@ -170,13 +199,12 @@ class _Sums:
             self.block_rows * per_stripe,
             start,
             stop,
-            short_row_memory(self.block_rows, columns - self.targets, *dtypes, self.vectors),
-            empty_blocks(1, rows, columns, self.block_rows, self.out.dtype, self.weights.size > 0),
-            empty_tile(self.out.dtype),
-            empty_states(per_stripe.bit_length(), *self.shape),
+            *memory,
             states,
         )
         self.flags.append(flags)
+        if self.shape[1] <= MOST_COLUMNS_KEPT:
+            _workspaces.give_back(memory, *shape)
 
     def _sum_panels(self) -> None:
         """One problem, some blocks at a time; the threads share first their columns, then the matrix."""
