@@ -85,7 +85,7 @@ def two_pass(m, correction=1):
 class TestEveryBackend:
     """The kernels' own branches, in few calls."""
 
-    @pytest.mark.may_fall_back  # cpu may leave complex numbers to reference
+    @pytest.mark.may_fall_back  # a GPU's backends leave complex numbers to reference
     @pytest.mark.parametrize("dtype", [*FLOATS, "complex64"])
     def test_joint_and_weighted(self, backend, rng, dtype):
         m, y = draw(rng, (9, 4), dtype), draw(rng, (9, 2), dtype)
@@ -226,7 +226,7 @@ class TestNumbersOfAllKinds:
             ours, expected, rtol=0, atol=8 * np.finfo(result).eps * scale + 1e-14 * scale
         )
 
-    @pytest.mark.may_fall_back  # cpu may leave complex numbers to reference
+    @pytest.mark.may_fall_back  # a GPU's backends leave complex numbers to reference
     @pytest.mark.parametrize("dtype", COMPLEX)
     @pytest.mark.parametrize("options", [{}, {"bias": True}, {"aweights": np.linspace(0, 2, 9)}])
     def test_complex(self, backend, rng, dtype, options):

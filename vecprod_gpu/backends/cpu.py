@@ -12,6 +12,7 @@ import numpy as np
 
 from . import _float_status, _sums
 from ._adjoints import outer_adjoint
+from ._complex_moments import co_moments
 from ._geometry import measure
 from ._host_arrays import (
     address,
@@ -26,7 +27,7 @@ from ._host_arrays import (
     reshape,
 )
 from ._memory import empty
-from ._moments import co_moments, gram
+from ._moments import gram
 from ._normals import face_normals, grid_normals, vertex_normals
 from ._outers import SMALL
 from ._packing import frozen
@@ -96,7 +97,7 @@ _DTYPES = {
     "triple_product": frozenset(map(np.dtype, "bBhHiIlLqQfd")),
     "normals": _REAL_DTYPES,
     "gram": _REAL_DTYPES,
-    "co_moments": _REAL_DTYPES,
+    "co_moments": frozenset(map(np.dtype, "fdFD")),
     "linreg": _REAL_DTYPES,
 }
 
@@ -113,7 +114,7 @@ def status() -> Status:
 
 
 def supports(operation: str, dtype: np.dtype[Any]) -> bool:
-    """Integers, real and complex numbers for the products; float32 and float64 for the rest."""
+    """Products of integers, real and complex numbers, co-moments of the last two, and else real numbers."""
     return dtype in _DTYPES.get(operation, ())
 
 
