@@ -71,6 +71,12 @@ class TestCross:
         if x1.ndim == x2.ndim:
             np.testing.assert_array_equal(ours, np.cross(x1, x2, axis=axis))
 
+    @pytest.mark.parametrize("axis", [None, "x", 1.0])
+    @pytest.mark.parametrize("function", [vp.linalg.cross, vp.linalg.vecdot])
+    def test_axes_that_are_none(self, function, axis):
+        with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+            function(np.ones((2, 3)), np.ones((2, 3)), axis=axis)
+
     @pytest.mark.parametrize(
         ("shape1", "shape2", "axis", "words"),
         [

@@ -4,6 +4,8 @@ They are stricter than their namesakes in NumPy's main namespace: vectors are ne
 vector axis never broadcasts, and numbers are numeric.
 """
 
+from operator import index
+
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
@@ -178,6 +180,7 @@ def _vectors(x1: Array, x2: Array) -> tuple[Array, Array, Kind]:
 
 def _axis_from_the_end(axis: int, x1: Array, x2: Array) -> int:
     """The axis as a negative number, which means the same in both inputs."""
+    axis = index(axis)  # of what is none, with NumPy's words
     if axis >= 0 and x1.ndim != x2.ndim:
         raise ShapeError(
             f"axis is {axis}, counted from the start, but x1 has {x1.ndim} axes and x2 has {x2.ndim}; "

@@ -15,6 +15,8 @@ from ._library import Library, cupy_for, writable
 # Functions that have an operator, and what follows their two inputs where nothing is asked for beside it.
 _USUAL = {"batched_outer": (1, 0, None), "cross": (-1, -1, -1, None)}
 
+_ANYWHERE = nullcontext()
+
 _DIFFERENTIABLE = ("batched_outer", "cross", "gram", "linreg_gradient")
 
 
@@ -40,9 +42,16 @@ class Torch(Library):
         return _outside(call, self, function, args, kwargs)
 
     def launching(self, array: torch.Tensor) -> AbstractContextManager[Any]:
-        return nullcontext() if array.device.type != "cuda" else _on_current_stream(array.device)
+        return _on_current_stream(array.device) if array.is_cuda else _ANYWHERE
 
     def view(self, array: torch.Tensor, function: str) -> Array:
+        try:
+            return array.numpy()
+        except (RuntimeError, TypeError):  # what asks first takes longer than a small product
+            return self._view_of_another(array, function)
+
+    def _view_of_another(self, array: torch.Tensor, function: str) -> Array:
+        """Of a tensor that torch does not show to NumPy as it is."""
         if array.requires_grad:
             if torch.is_grad_enabled():
                 raise ArgumentError(_advice(function))
