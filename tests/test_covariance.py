@@ -455,6 +455,13 @@ class TestOnTheHost:
         np.testing.assert_allclose(vp.cov(m)[:2, :2], vp.cov(m[:2]), rtol=1e-13)
 
 
+@pytest.mark.parametrize("dtype", ["d", "D"])
+def test_of_no_variables_there_are_no_covariances_with_others(host_backend, dtype):
+    for shape, rowvar in (((0, 5), True), ((5, 0), False)):
+        for function in (vp.cov, vp.corrcoef):
+            assert function(np.empty(shape, dtype), np.arange(5.0).astype(dtype), rowvar).shape == (0, 0)
+
+
 @pytest.mark.parametrize("how", [{}, {"ddof": 5}, {"y": np.ones((2, 3))}, {"fweights": [1, 2]}])
 @pytest.mark.parametrize("shape", [(0, 3), (0, 0)])
 def test_of_no_variables_nothing_is_asked(host_backend, shape, how):

@@ -458,6 +458,27 @@ class TestComplex:
         np.testing.assert_allclose(means, mean[:, 0].astype(complex), rtol=1e-14)
         np.testing.assert_allclose(total, s.sum(axis=(1, 2)), rtol=1e-14)
 
+    @pytest.mark.parametrize("weighted", [False, True])
+    @pytest.mark.parametrize("shape", [(1, 300, 4), (3, 20, 3), (1, 3000, 20)])
+    def test_no_layout_can_be_seen(self, host, rng, shape, weighted):
+        X = rng.standard_normal((*shape, 2)).view(complex)[..., 0]
+        weights = rng.random(shape[:2]).astype(complex) if weighted else None
+        expected = co_moments(host, X, None, weights)[0]
+        for view in (
+            np.asfortranarray(X),
+            X.swapaxes(1, 2).copy().swapaxes(1, 2),
+            np.repeat(X, 2, 2)[..., ::2],
+        ):
+            np.testing.assert_array_equal(co_moments(host, view, None, weights)[0], expected)
+
+    @pytest.mark.skipif("cpu" not in HOST_BACKENDS, reason="needs Numba")
+    def test_variances_that_overflow_stay_real(self):
+        X = np.array([[[1e25j, 1], [-1e25j, 2j], [1e25, 3]]], "F")
+        with pytest.warns(RuntimeWarning, match="^overflow"):
+            found = co_moments(cpu(), X, scale=0.5)[0]
+        assert found[0, 0, 0] == np.inf
+        assert found[0, 0, 0].imag == 0
+
     def test_what_is_constant_has_no_spread(self, host, rng):
         X = np.full((1, 50, 2), 0.1 + 0.7j)
         X[0, :, 1] = rng.standard_normal(50)

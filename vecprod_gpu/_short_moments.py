@@ -38,7 +38,7 @@ def covariance(
     Y = None
     if other is not None:
         Y = _in_columns(other, rowvar, beside_another=True)
-        if Y is None or len(Y) != n or Y.dtype != X.dtype:
+        if Y is None or not p or len(Y) != n or Y.dtype != X.dtype:
             return None
         p += Y.shape[1]
         Y = Y[np.newaxis]

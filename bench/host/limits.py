@@ -25,9 +25,9 @@ OUTPUTS = 2  # of a runner, each larger than the caches
 STREAMED = 1024  # elements of a row that is written past the cache
 
 
-def outputs(shape: tuple[int, ...]) -> list[Array]:
-    """Arrays of float32 that are written in turn: what the last cache still holds is of another one."""
-    return [np.empty(shape, np.float32) for _ in range(OUTPUTS)]
+def outputs(shape: tuple[int, ...], dtype: Any = np.float32) -> list[Array]:
+    """Arrays that are written in turn: what the last cache still holds is of another one."""
+    return [np.empty(shape, dtype) for _ in range(OUTPUTS)]
 
 
 def fill(count: int) -> list[Runner]:
@@ -71,7 +71,7 @@ def triad(a: Array, b: Array) -> list[Runner]:
     if torch is not None:
         tx, ty = map(torch.from_numpy, (x, y))
         ways["torch triad"] = lambda out: torch.add(tx, ty, out=torch.from_numpy(out))
-    return _limits(ways, outputs(x.shape))
+    return _limits(ways, outputs(x.shape, x.dtype))
 
 
 def copy(a: Array) -> list[Runner]:
@@ -98,7 +98,7 @@ def copy(a: Array) -> list[Runner]:
     if torch is not None:
         tx = torch.from_numpy(x)
         ways["torch copy"] = lambda out: torch.from_numpy(out).copy_(tx)
-    return _limits(ways, outputs(x.shape))
+    return _limits(ways, outputs(x.shape, x.dtype))
 
 
 def read(X: Array) -> list[Runner]:

@@ -35,25 +35,32 @@ def co_moments(
     problems, d = means.shape
     parts = np.empty((problems, 2 * d), means.real.dtype)
     products = np.empty((problems, 2 * d, 2 * d), parts.dtype)
-    if Y is None and X.strides[2] != X.itemsize:  # variables in rows, which a copy would turn
-        others: Array | None = X.imag
-        first, a, b = X.real, slice(d), slice(d, None)
-    else:
-        others = None if Y is None else _interleaved(Y)
-        first, a, b = _interleaved(X), slice(0, None, 2), slice(1, None, 2)
-    weights = None if weights is None else np.ascontiguousarray(weights.real)
     _moments.co_moments(
-        first, others, weights, scale=scale, correlation=False, total=total, means=parts, out=products
+        _interleaved(X),
+        None if Y is None else _interleaved(Y),
+        None if weights is None else np.ascontiguousarray(weights.real),
+        scale=scale,
+        correlation=False,
+        total=total,
+        means=parts,
+        out=products,
     )
+    a, b = slice(0, None, 2), slice(1, None, 2)
     means.real, means.imag = parts[:, a], parts[:, b]
     out.real = products[:, a, a] + products[:, b, b]
-    out.imag = products[:, b, a] - products[:, a, b]
+    with np.errstate(invalid="ignore"):  # of what overflowed, which was told
+        out.imag = products[:, b, a] - products[:, a, b]
+    diagonal = np.arange(d)
+    out.imag[:, diagonal, diagonal] = 0
     if correlation:
         correlate(out)
 
 
 def _interleaved(Z: Array) -> Array:
-    """``(B, n, 2 p)``: the real part of each column, and then its imaginary part."""
+    """``(B, n, 2 p)``: the real part of each column, and then its imaginary part.
+
+    Of any layout, since the bits of the sums depend on the order of the columns.
+    """
     dense = Z if Z.strides[2] == Z.itemsize else np.ascontiguousarray(Z)
     parts: Array = dense.view(dense.real.dtype)
     return parts

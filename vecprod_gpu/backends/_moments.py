@@ -185,7 +185,8 @@ class _Sums:
         dtypes, is_weighted = (self.X.dtype, self.out.dtype), self.weights.size > 0
         lengths = self.vectors, self.targets
         shape = self.block_rows, per_stripe, *self.shape, *lengths, *dtypes, is_weighted
-        memory = _workspaces.take(*shape)
+        is_kept = self.shape[1] <= MOST_COLUMNS_KEPT
+        memory = _workspaces.take(*shape) if is_kept else _stripe_memory(*shape)
         flags = self.kernel(
             (0,) * self.vectors,
             (0,) * self.targets,
@@ -203,7 +204,7 @@ class _Sums:
             states,
         )
         self.flags.append(flags)
-        if self.shape[1] <= MOST_COLUMNS_KEPT:
+        if is_kept:
             _workspaces.give_back(memory, *shape)
 
     def _sum_panels(self) -> None:
