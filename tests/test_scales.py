@@ -265,6 +265,8 @@ class TestSquaresThatOverflow:
         with pytest.raises(
             NotFiniteError, match="sums of squares of X or y overflow float64; scale the data"
         ):
+            vp.linreg_fit(2 * X, X[:, 0], sample_weight=np.full(30, 5e306))
+        with pytest.raises(NotFiniteError, match="sample_weight adds up to more than float64 holds"):
             vp.linreg_fit(X, X[:, 0], sample_weight=np.full(30, 1e307))
         with pytest.raises(NotFiniteError, match="follows from X, y and sample_weight overflows"):
             vp.linreg_fit(X, X[:, 0] * 1e150, solver="gd", w0=np.full(3, 1e200))
