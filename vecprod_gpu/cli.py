@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
+from vecprod_gpu._words import in_one_line
 from vecprod_gpu.errors import BadInputError, VecprodError
 
 SUCCESS, FAULT, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
@@ -66,7 +67,7 @@ def _run_with_warnings(arguments: Sequence[str]) -> int:
     with warnings.catch_warnings(record=True) as given:
         status = _run(arguments)
     for warning in given:
-        print("vecprod: warning:", " ".join(str(warning.message).split()), file=sys.stderr)
+        print("vecprod: warning:", in_one_line(warning.message), file=sys.stderr)
     return status
 
 
@@ -89,7 +90,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _complain(problem: object, status: int) -> int:
     """Print one line on standard error, and hand back the exit status that goes with it."""
-    print("vecprod:", " ".join(str(problem).split()), file=sys.stderr)
+    print("vecprod:", in_one_line(problem), file=sys.stderr)
     return status
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy import ndarray
 
 from .. import _dispatch
+from .._words import in_one_line
 from ._watch import watch
 
 Verdict = Callable[[], Any] | str
@@ -132,7 +133,7 @@ def in_words(error: Exception) -> str:
     """Why a call fell back, from what ours raised."""
     if isinstance(error, FloatingPointError):
         return WARNS
-    words = " ".join(str(error).split())[:100]
+    words = in_one_line(error)[:100]
     return words if isinstance(error, Unsuitable) else f"{type(error).__name__}: {words}"
 
 

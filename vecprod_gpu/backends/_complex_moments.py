@@ -1,49 +1,36 @@
-"""Co-moments of real and of complex numbers on the host; these from those of their real and imaginary parts.
+"""Co-moments of complex numbers on the host, from those of their real and imaginary parts.
 
 With ``z = a + ib``, centred::
 
     z_j conj(z_k) = a_j a_k + b_j b_k + i (b_j a_k - a_j b_k)
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from . import _moments
-from ._reference_moments import correlate
-
 Array = np.ndarray[Any, Any]
 
 
-def co_moments(
+def by_parts(
+    compute: Callable[[Array, Array | None, Array | None, Array, Array], None],
     X: Array,
     Y: Array | None,
     weights: Array | None,
-    *,
-    scale: float,
-    correlation: bool,
-    total: Array,
     means: Array,
     out: Array,
 ) -> None:
-    """See the contract in `vecprod_gpu.backends`."""
-    if X.dtype.kind != "c":
-        _moments.co_moments(
-            X, Y, weights, scale=scale, correlation=correlation, total=total, means=means, out=out
-        )
-        return
+    """Fill means and out of complex numbers, by a function of the same arguments for real ones."""
     problems, d = means.shape
     parts = np.empty((problems, 2 * d), means.real.dtype)
     products = np.empty((problems, 2 * d, 2 * d), parts.dtype)
-    _moments.co_moments(
+    compute(
         _interleaved(X),
         None if Y is None else _interleaved(Y),
         None if weights is None else np.ascontiguousarray(weights.real),
-        scale=scale,
-        correlation=False,
-        total=total,
-        means=parts,
-        out=products,
+        parts,
+        products,
     )
     a, b = slice(0, None, 2), slice(1, None, 2)
     means.real, means.imag = parts[:, a], parts[:, b]
@@ -52,8 +39,6 @@ def co_moments(
         out.imag = products[:, b, a] - products[:, a, b]
     diagonal = np.arange(d)
     out.imag[:, diagonal, diagonal] = 0
-    if correlation:
-        correlate(out)
 
 
 def _interleaved(Z: Array) -> Array:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ._complex_moments import by_parts
 from ._lane_sums import sum_in_lanes
 from ._moment_blocks import STRIP, empty_blocks, empty_panel, empty_tile, panels_across, rows_per_block
 from ._moment_call import Call, work_of
@@ -57,7 +58,14 @@ def co_moments(
     out: Array,
 ) -> None:
     """See the contract in `vecprod_gpu.backends`."""
-    _compute(Call("co_moments", X, Y, weights, True, scale, total, means, out))
+
+    def compute(X: Array, Y: Array | None, weights: Array | None, means: Array, out: Array) -> None:
+        _compute(Call("co_moments", X, Y, weights, True, scale, total, means, out))
+
+    if X.dtype.kind == "c":
+        by_parts(compute, X, Y, weights, means, out)
+    else:
+        compute(X, Y, weights, means, out)
     if correlation:
         correlate(out)
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from . import _float_status, _sums
 from ._adjoints import outer_adjoint
-from ._complex_moments import co_moments
 from ._geometry import measure
 from ._host_arrays import (
     address,
@@ -27,7 +26,7 @@ from ._host_arrays import (
     reshape,
 )
 from ._memory import empty
-from ._moments import gram
+from ._moments import co_moments, gram
 from ._normals import face_normals, grid_normals, vertex_normals
 from ._outers import SMALL
 from ._packing import frozen

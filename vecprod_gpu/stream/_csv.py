@@ -12,8 +12,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from .._words import in_one_line
 from ..errors import BadInputError
-from ._reader import Host, in_one_line
+from ._reader import Host
 from ._tables import (
     BELOW_HEADER,
     PLAIN_ROWS,

@@ -6,8 +6,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from .._words import in_one_line
 from ..errors import BadInputError
-from ._reader import Host, Names, in_one_line
+from ._reader import Host, Names
 from ._tables import PLAIN_ROWS, ArrowColumn, ArrowType, TableFile, arrow_file, numbers, numpy_dtype
 
 _BUFFER_BYTES = 1 << 16  # of each column: without a buffer, a row group's columns are held whole

@@ -241,11 +241,6 @@ def _filled(target: Host, at: int, block: Block, start: int, stop: int) -> Host:
     return target
 
 
-def in_one_line(error: Exception) -> str:
-    """What an error says, which a library may have spread over several lines."""
-    return " ".join(str(error).split())
-
-
 def unnamed(count: int) -> Names:
     """What columns without names are called where a table needs names: x0, x1, and so on."""
     return tuple(f"x{position}" for position in range(count))

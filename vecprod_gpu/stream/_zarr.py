@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from .._layout import size
+from .._words import in_one_line
 from ..errors import BadInputError
 from . import _fingerprints
 from ._npy import chosen, require_numbers
-from ._reader import Assembler, Block, Cursor, Group, Host, Reader, in_one_line
+from ._reader import Assembler, Block, Cursor, Group, Host, Reader
 
 PIECE_BYTES = 1 << 23  # of small chunks that are read at a time, so that they are decoded beside each other
 

@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..._replace import replaced
+from ..._words import in_one_line
 
 Host = np.ndarray[Any, Any]
 
@@ -33,7 +34,7 @@ def refusing(refusal: Callable[[str], Exception]) -> Iterator[None]:
     except _UNREADABLE as error:
         if isinstance(error, OSError) and error.errno not in _ERRNOS_OF_DAMAGE:
             raise
-        raise refusal(" ".join(str(error).split()) or type(error).__name__) from None
+        raise refusal(in_one_line(error) or type(error).__name__) from None
 
 
 def write(file: str | PathLike[str], arrays: Mapping[str, Host]) -> None:
