@@ -2,20 +2,15 @@
 
 The columns of a row are spread over the lanes of vectors.  A row of a few vectors stays in registers between
 its dot product and its share of the gradient, and so do the sums of the gradient: nothing else is read or
-written.  A longer row is read twice, the second time from a cache, and the lines of a later group are asked
-for in both turns, half of them in each: so memory never waits for arithmetic.
+written.  A longer row is read twice, the second time from a cache, and what is asked for in both turns
+(`_asking`) is there in time.
 
-Ideas tried for long rows, float32, of the same-run read of X, at d = 80, 128, 256, 512, 1024 and 4096.  On
-2 cores of a Cascade Lake server: nothing asked for 0.76, 0.64, 0.68, 0.76, 0.86, 0.84; 1 KB ahead 0.89, 0.89,
-0.78, 0.88, 0.88, 0.88; the next group in the second turn 0.86, 0.81, 0.85, 0.94, 0.97, 0.83; half of it in
-each turn (kept) 0.90, 0.93, 0.95, 0.91, 1.00, 0.91.  On 2 cores of a Zen 4 server: nothing 0.83, 0.61, 0.49,
-0.58, 0.78, 0.86; half of the next group in each turn 0.78, 0.63, 0.59, 0.63, 0.80, 0.83; two groups ahead in
-the order of memory, but 8 KB at least, and into the second level (kept) 0.91, 0.89, 0.88, 0.90, 0.99, 1.00.
+The rows of a group are multiplied side by side, which takes fewest instructions, or, where they come from
+memory, in the order in which they lie there, as its hardware likes it; the bits are the same.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from llvmlite import ir
@@ -23,32 +18,27 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ._asking import MOST_IN_TURN, MOST_SHORT, Asking, Run
 from ._llvm import (
-    FIRST_LEVEL,
-    SECOND_LEVEL,
     address_of,
     fused,
     joined,
     keep_first,
     load,
     load_first,
-    prefetch,
     shuffled,
     store,
     unpacked,
     zeros,
 )
-from ._processor import IS_ZEN, VECTOR_BYTES
-from ._streaming import LINE_BYTES
+from ._processor import VECTOR_BYTES
 
 ROWS = 4  # of a group
-AHEAD = 4096  # bytes from a short row to what is asked for
-FAR_AHEAD = 8192  # the fewest from a long row to what is asked for in the order of memory
 NEAR_BYTES = 16  # among which lanes move fastest
 
 # Rows that stay in registers, as bytes of a vector and vectors of a row: of 32 registers, or of 16.
 SHORT = [(32, 1), (64, 1), (64, 2), (64, 3), (64, 4)] if VECTOR_BYTES == 64 else [(32, 1), (32, 2)]
-Ask = Callable[[Any], None]  # writes the code that asks for a line, at a column
+Visit = Callable[[Any, Any], None]  # writes the code for a vector of a row
 FEW = 2  # vectors of a row, whose sums are two each: additions to one would wait for each other
 
 
@@ -65,7 +55,7 @@ def add_row_groups(
     weights: Any,
     is_weighted: Any,
     x_offset: Any,
-    asks_ahead: Any,
+    is_far: Any,
     gradient: Any,
     squares: Any,
 ) -> Any:
@@ -73,10 +63,11 @@ def add_row_groups(
 
     Where ``residual = (x - offset)·w[model] - y[target]``, they are those of ``weight * residual * (x -
     offset)`` and of ``weight * residual**2``.  X is C-contiguous, of the type of all else or a narrower one;
-    the rows of w and of gradient are whole vectors, those of w with zeros at their ends.
+    the rows of w and of gradient are whole vectors, those of w with zeros at their ends.  ``is_far`` tells
+    whether X comes from memory, not from a cache, which changes no bit.
     """
     rows = X, start, stop, y, target
-    signature = types.void(*rows, w, model, weights, is_weighted, x_offset, asks_ahead, gradient, squares)
+    signature = types.void(*rows, w, model, weights, is_weighted, x_offset, is_far, gradient, squares)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         groups = _Groups(context, builder, signature, arguments)
@@ -97,7 +88,7 @@ class _Groups:
     """Writes the code of one call; the names are those of `add_row_groups`."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
-        X, start, stop, y, target, w, model, weights, is_weighted, x_offset, asks_ahead, gradient, squares = (
+        X, start, stop, y, target, w, model, weights, is_weighted, x_offset, is_far, gradient, squares = (
             unpacked(context, builder, signature, arguments)
         )
         self.builder, self.index = builder, start.type
@@ -107,8 +98,9 @@ class _Groups:
         self.y, self.target = y, target
         self.weights, self.is_weighted = weights, is_weighted
         self.offset = None if isinstance(signature.args[9], types.NoneType) else x_offset.data
-        self.asks_ahead = asks_ahead
+        self.is_far = is_far
         self.columns = cgutils.unpack_tuple(builder, X.shape)[1]
+        self.asking = Asking(builder, self.columns, self.stored_size, ROWS)
         self.w, self.gradient = address_of(builder, w, model), address_of(builder, gradient, model)
         self.square = builder.bitcast(address_of(builder, squares, model), self.scalar.as_pointer())
         self.square_by_row = self.new_sum(ir.VectorType(self.scalar, ROWS))
@@ -132,9 +124,9 @@ class _Groups:
         w = [self.read(vector, self.w, column) for column in columns]
         sums = [[self.new_sum(vector) for _ in range(2 if count <= FEW else 1)] for _ in columns]
         with self.each_group() as (first, rows):
-            with builder.if_then(self.asks_ahead):
-                for line in range(0, ROWS * count * lanes * self.stored_size, LINE_BYTES):
-                    prefetch(builder, cgutils.pointer_add(builder, rows[0], self.index(AHEAD + line)))
+            if vector_bytes * count <= MOST_SHORT:
+                with builder.if_then(self.is_far):
+                    self.asking.beside_short(rows, count * lanes)
             x = [
                 [self.read_row(vector, row, *part) for part in zip(columns, kept, strict=True)]
                 for row in rows
@@ -159,17 +151,16 @@ class _Groups:
         builder = self.builder
         vector = ir.VectorType(self.scalar, VECTOR_BYTES // self.size)
         dots = [self.new_sum(vector) for _ in range(ROWS)]
+        in_turn = self.are_best_in_turn()
         with self.each_group() as (first, rows):
-
-            def multiply(column: Any, kept: Any) -> None:
-                w = self.read(vector, self.w, column)
-                for row, dot in zip(rows, dots, strict=True):
-                    x = self.read_row(vector, row, column, kept)
-                    builder.store(fused(builder, x, w, builder.load(dot)), dot)
-
             for dot in dots:
                 builder.store(zeros(vector), dot)
-            self.each_vector(vector, multiply, self.asked(vector, rows, 0))
+            with builder.if_else(in_turn) as (one_after_another, side_by_side):
+                with one_after_another:
+                    for r in range(ROWS):
+                        self.multiply(rows[r : r + 1], dots[r : r + 1], self.asking.beside_one(rows, r))
+                with side_by_side:
+                    self.multiply(rows, dots, self.asking.beside_all(rows, 0))
             residuals = self.weighted_residuals(first, [builder.load(dot) for dot in dots])
             scales = [shuffled(builder, residuals, [r] * vector.count) for r in range(ROWS)]
 
@@ -181,7 +172,24 @@ class _Groups:
                 added = builder.fadd(fused(builder, x[2], s[2], even), fused(builder, x[3], s[3], odd))
                 self.write(added, self.gradient, column)
 
-            self.each_vector(vector, add, self.asked(vector, rows, 1))
+            self.each_vector(vector, add, self.asking.beside_all(rows, 1))
+
+    def are_best_in_turn(self) -> Any:
+        """Whether long rows are multiplied one after another."""
+        return self.builder.and_(self.is_far, self.builder.not_(self.has_rows_past(MOST_IN_TURN)))
+
+    def multiply(self, rows: list[Any], dots: list[Any], asked: list[Run]) -> None:
+        """The products of rows with w, added to a vector for each."""
+        builder = self.builder
+        vector = dots[0].type.pointee
+
+        def add(column: Any, kept: Any) -> None:
+            w = self.read(vector, self.w, column)
+            for row, dot in zip(rows, dots, strict=True):
+                x = self.read_row(vector, row, column, kept)
+                builder.store(fused(builder, x, w, builder.load(dot)), dot)
+
+        self.each_vector(vector, add, asked)
 
     def add_square(self) -> None:
         """The sum of squares, when all groups have been seen."""
@@ -198,48 +206,20 @@ class _Groups:
             rows = [builder.add(first, self.index(r)) for r in range(ROWS)]
             yield first, [address_of(builder, self.X, row) for row in rows]
 
-    def asked(self, vector: ir.VectorType, rows: list[Any], turn: int) -> list[Ask]:
-        """What to ask for at each column in one of two turns: half of a later group."""
-        row_bytes = self.builder.mul(self.columns, self.index(self.stored_size))
-        if IS_ZEN:
-            return self.asked_in_order(vector, rows[0], row_bytes, turn)
-        half = ROWS // 2
-        group_bytes = self.builder.mul(row_bytes, self.index(ROWS))
-        next_rows = [
-            cgutils.pointer_add(self.builder, row, group_bytes) for row in rows[half * turn :][:half]
-        ]
-        return [partial(self.ask, row, self.stored_size) for row in next_rows]
-
-    def asked_in_order(self, vector: ir.VectorType, row: Any, row_bytes: Any, turn: int) -> list[Ask]:
-        """The same in the order of memory: the columns of a vector ask for the bytes of twice as many."""
-        builder, half = self.builder, ROWS // 2
-        two_groups, fewest = builder.mul(row_bytes, self.index(2 * ROWS)), self.index(FAR_AHEAD)
-        ahead = builder.select(builder.icmp_signed(">", two_groups, fewest), two_groups, fewest)
-        start = builder.add(ahead, builder.mul(row_bytes, self.index(half * turn)))
-        step = half * self.stored_size
-        return [
-            partial(self.ask, cgutils.pointer_add(builder, row, place), step, into=SECOND_LEVEL)
-            for place in (
-                builder.add(start, self.index(k)) for k in range(0, vector.count * step, LINE_BYTES)
-            )
-        ]
-
-    def ask(self, start: Any, step: int, column: Any, into: int = FIRST_LEVEL) -> None:
-        """Ask for the line that lies so many bytes a column from a place on."""
-        place = cgutils.pointer_add(self.builder, start, self.builder.mul(column, self.index(step)))
-        prefetch(self.builder, place, into=into)
-
-    def each_vector(self, vector: ir.VectorType, do: Callable[[Any, Any], None], asked: list[Ask]) -> None:
+    def each_vector(self, vector: ir.VectorType, do: Visit, asked: list[Run]) -> None:
         """``do(column, kept)`` for each vector of a row, after asking for what will be needed."""
         builder, lanes = self.builder, self.index(vector.count)
+
+        def visit(column: Any, kept: Any) -> None:
+            for run in asked:
+                self.asking.ask(run, column, vector.count)
+            do(column, kept)
+
         with cgutils.for_range(builder, builder.udiv(self.columns, lanes)) as loop:
-            column = builder.mul(loop.index, lanes)
-            for ask in asked:
-                ask(column)
-            do(column, None)
+            visit(builder.mul(loop.index, lanes), None)
         left = builder.urem(self.columns, lanes)
         with builder.if_then(builder.icmp_signed("!=", left, self.index(0))):
-            do(builder.sub(self.columns, left), left)
+            visit(builder.sub(self.columns, left), left)
 
     def read_row(self, vector: ir.VectorType, row: Any, column: Any, kept: Any) -> Any:
         """A vector of a row from a column on, less the offset: all of it, or so many lanes and zeros."""

@@ -25,11 +25,20 @@ def padded(columns: int, itemsize: int) -> int:
 
 @compiled()  # of sums that say themselves what is fused, none may be reordered
 def add_rows(
-    X: Any, y: Any, w: Any, weights: Any, is_weighted: bool, x_offset: Any, gradient: Any, squares: Any
+    X: Any,
+    y: Any,
+    w: Any,
+    weights: Any,
+    is_weighted: bool,
+    x_offset: Any,
+    is_far: bool,
+    gradient: Any,
+    squares: Any,
 ) -> None:
     """Add the sums over a contiguous tile of rows to gradient and squares.
 
-    A model is a row of w and of gradient, `padded`, and an element of squares.
+    A model is a row of w and of gradient, `padded`, and an element of squares.  ``is_far`` tells whether
+    the tile comes from memory.
     """
     rows, columns = X.shape
     models = w.shape[0]
@@ -40,9 +49,9 @@ def add_rows(
         stop = min(start + step, whole)
         for model in range(models):
             target = 0 if y.shape[1] == 1 else model
-            asks = model == 0
+            comes = is_far and model == 0  # the other models find it in a cache
             add_row_groups(
-                X, start, stop, y, target, w, model, weights, is_weighted, x_offset, asks, gradient, squares
+                X, start, stop, y, target, w, model, weights, is_weighted, x_offset, comes, gradient, squares
             )
     if whole < rows:
         _add_single_rows(X, whole, y, w, weights, is_weighted, x_offset, gradient, squares)

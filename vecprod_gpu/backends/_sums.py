@@ -14,6 +14,7 @@ import numpy as np
 from ._float_status import clear_flags, raised_flags
 from ._numba import compiled
 from ._packing import frozen
+from ._processor import LAST_CACHE_BYTES
 from ._row_groups import ROWS
 from ._row_sums import add_rows, offset_of, padded, tile_of
 from ._teams import helpers_for, job_of, seats, share
@@ -26,7 +27,8 @@ SHORTEST_BLOCK = 64  # rows; fewer would spend more on float64 sums of a wide X 
 STRIPES = 64  # pieces of work for the threads, each a whole subtree of blocks
 COUNTER_BITS = 40  # of the pairwise sum: enough for 2**40 blocks
 TASK_ELEMENTS = 1 << 19  # of X, for each model; a thread takes no less at a time, if there is so much
-AWAKE_ELEMENTS = 1 << 16  # the same of threads that wait awake, for less than a task
+AWAKE_ELEMENTS = 1 << 16  # the same of threads that wait awake
+MOST_AWAKE = 1 << 22  # of a pass shared with such threads; to wake others lengthens a larger one little
 ALL = 1 << 40  # more stripes than there are
 MOST_CUTS = 1024  # of numbers of rows and columns, that are remembered
 SERIAL_ELEMENTS = 1 << 16  # of X, for each model; below this a second thread costs more than it brings
@@ -117,9 +119,10 @@ def _sharing(stripes: int, elements: int) -> tuple[int, int] | None:
     if elements <= SERIAL_ELEMENTS:
         return ALL, 0
     threads = thread_count()
-    if elements > TASK_ELEMENTS or not may_wait_awake(threads):
+    if elements > MOST_AWAKE or not may_wait_awake(threads):
         return None
-    block = -(-stripes * max(AWAKE_ELEMENTS, -(-elements // threads)) // elements)
+    piece = max(AWAKE_ELEMENTS, min(-(-elements // threads), TASK_ELEMENTS))
+    block = -(-stripes * piece // elements)
     return block, helpers_for(min(threads, -(-stripes // block)))
 
 
@@ -210,6 +213,7 @@ def _stripes(
     gradient = np.empty_like(models)
     squares = np.empty(k, w.dtype)
     stack = np.empty((2 + COUNTER_BITS, k * d + k + 1))
+    is_far = X.size * X.itemsize > LAST_CACHE_BYTES
     for unit in range(start, stop):
         problem = unit // stripes
         for model in range(k):
@@ -230,6 +234,7 @@ def _stripes(
                     weights[problem, i:end] if is_weighted else weights[0],
                     is_weighted,
                     offset_of(x_offset, problem),
+                    is_far,
                     gradient,
                     squares,
                 )
