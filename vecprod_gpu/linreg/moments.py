@@ -107,7 +107,9 @@ class MomentSums:
 
     def is_finite(self) -> bool:
         """Whether no element of the data is NaN or infinite, nor their squares."""
-        return bool(np.isfinite(np.einsum("bii->bi", self.matrix)).all())
+        diagonal = np.einsum("bii->bi", self.matrix)
+        # One that is not finite shows in the sum of all, which takes less memory, and may overflow by itself.
+        return bool(np.isfinite(np.einsum("bi->", diagonal)) or np.isfinite(diagonal).all())
 
     def fits(self, layout: Layout) -> bool:
         """Whether the arrays have the shapes that such rows give."""

@@ -60,10 +60,12 @@ class Quadratic:
 
         A column that is constant is orthogonal to y; one whose squares have become 0 is not.
         """
-        curvature = np.einsum("bdd->bd", self.hessian) + l2.min()
+        squares, least = np.einsum("bdd->bd", self.hessian), l2.min()
         # Sums of squares are what underflowed: with small weights they are smaller than their mean.
-        curvature *= np.minimum(self.weight_sum, 1.0)[:, np.newaxis]
-        faint: Host = curvature < LEAST_SQUARE
+        weights = np.minimum(self.weight_sum, 1.0)[:, np.newaxis]
+        if (squares.min(initial=np.inf) + least) * weights.min(initial=np.inf) >= LEAST_SQUARE:
+            return np.broadcast_to(False, squares.shape)
+        faint: Host = (squares + least) * weights < LEAST_SQUARE
         if faint.any():
             faint &= np.abs(self.linear).max(axis=2) > l1.min()
         return faint
