@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from ._float_status import clear_flags, raised_flags
+from ._lane_triangles import MOST_COLUMNS as MOST_IN_REGISTERS
+from ._lane_triangles import sum_columns, sum_products
 from ._moment_blocks import BARE
 from ._numba import compiled
 from ._packing import aligned_lanes, pack_problems
@@ -38,13 +40,15 @@ def fits_lanes(n: int, columns: int, itemsize: int) -> bool:
 
 
 def lane_memory(n: int, columns: int, dtype: np.dtype[Any], is_weighted: bool) -> tuple[Array, ...]:
-    """Memory for packed rows, the weighted ones, weights, sums and means of columns, shares and totals."""
-    counts = n * columns, n * columns * is_weighted, n, LANE_ROWS * (columns + LANE_COLUMNS), columns, 1
-    rows, weighted, weights, sums, means, shares = aligned_lanes(counts, dtype)
+    """Memory for packed rows, the weighted ones, weights, sums, pivots, means, shares and totals."""
+    in_tiles, in_registers = LANE_ROWS * (columns + LANE_COLUMNS), columns * (columns + 1) // 2
+    products = in_registers if columns <= MOST_IN_REGISTERS else in_tiles
+    counts = n * columns, n * columns * is_weighted, n, products, columns, columns, 1
+    rows, weighted, weights, sums, pivots, means, shares = aligned_lanes(counts, dtype)
     weights[...] = 1
     shares[...] = 1 / n if n else 0.0
     totals = np.full((1, LANES), float(n))
-    return rows, weighted if is_weighted else rows, weights, sums, means, shares, totals
+    return rows, weighted if is_weighted else rows, weights, sums, pivots, means, shares, totals
 
 
 def sum_lanes(
@@ -67,7 +71,7 @@ def sum_lanes(
     clear_flags()
     problems, n, p = X.shape
     q = Y.shape[2]
-    rows, weighted, row_weights, sums, pivots, shares, totals = lanes
+    rows, _, row_weights, _, pivots, _, shares, totals = lanes
     for group in range(start, stop):
         first = group * LANES
         last = min(first + LANES, problems) - 1
@@ -75,21 +79,55 @@ def sum_lanes(
         pack_problems(Y, first, last, rows[n * p :])
         if weights.size:
             _pack_weights(weights, first, last, row_weights, totals[0], shares[0])
-        if is_centred:
-            _centre(rows, row_weights, weights.size > 0, shares, p, q, sums, pivots)
-        if weights.size:
-            for i in range(n):
-                for k in range(i * p, (i + 1) * p):
-                    multiply_lanes(rows, k, row_weights, i, weighted, k)
-                for k in range(n * p + i * q, n * p + (i + 1) * q):
-                    multiply_lanes(rows, k, row_weights, i, weighted, k)
-        _multiply(weighted, rows, n, p, q, sums, out[first : last + 1])
+        if 0 < p + q <= MOST_IN_REGISTERS:
+            _sum_in_registers(lanes, weights.size > 0, is_centred, p, out[first : last + 1])
+        else:
+            _sum_in_tiles(lanes, weights.size > 0, is_centred, p, q, out[first : last + 1])
         if total.size:
             for lane in range(last - first + 1):
                 total[first + lane] = totals[0, lane]
                 for j in range(p + q):
                     means[first + lane, j] = pivots[j, lane]
     return raised_flags()
+
+
+@compiled(**BARE)
+def _sum_in_registers(lanes: Any, is_weighted: bool, is_centred: bool, p: int, out: Any) -> None:
+    """Write the sums of packed problems of few columns."""
+    rows, _, row_weights, sums, pivots, means, shares, _ = lanes
+    columns = pivots.shape[0]
+    if is_centred:
+        _choose_pivots(rows, row_weights, is_weighted, p, columns - p, pivots)
+        sum_columns(rows, p, row_weights, is_weighted, pivots, means)
+    for j in range(columns):
+        if is_centred:
+            multiply_lanes(means, j, shares, 0, means, j)
+        else:
+            pivots[j], means[j] = 0, 0
+    sum_products(rows, p, row_weights, is_weighted, pivots, means, sums)
+    pair = 0
+    for a in range(columns):
+        add_lanes(pivots, a, means, a)
+        for b in range(a, columns):
+            for lane in range(out.shape[0]):
+                out[lane, a, b] = out[lane, b, a] = sums[pair, lane]
+            pair += 1
+
+
+@compiled(**BARE)
+def _sum_in_tiles(lanes: Any, is_weighted: bool, is_centred: bool, p: int, q: int, out: Any) -> None:
+    """The same of more columns, whose packed rows are overwritten."""
+    rows, weighted, row_weights, sums, pivots, _, shares, _ = lanes
+    n = row_weights.shape[0]
+    if is_centred:
+        _centre(rows, row_weights, is_weighted, shares, p, q, sums, pivots)
+    if is_weighted:
+        for i in range(n):
+            for k in range(i * p, (i + 1) * p):
+                multiply_lanes(rows, k, row_weights, i, weighted, k)
+            for k in range(n * p + i * q, n * p + (i + 1) * q):
+                multiply_lanes(rows, k, row_weights, i, weighted, k)
+    _multiply(weighted, rows, n, p, q, sums, out)
 
 
 @compiled(**BARE)
@@ -107,18 +145,9 @@ def _pack_weights(weights: Any, first: int, last: int, lanes: Any, totals: Any, 
 def _centre(
     rows: Any, row_weights: Any, is_weighted: bool, shares: Any, p: int, q: int, sums: Any, pivots: Any
 ) -> None:
-    """Subtract the means of the columns, and leave them in the pivots.
-
-    Columns are first shifted by their element of greatest weight: it is no farther from the mean than the
-    spread allows, and a constant column becomes exactly zero.
-    """
+    """Subtract the means of the columns, and leave them in the pivots."""
     n = row_weights.shape[0]
-    for j in range(p):
-        copy_lanes(pivots, j, rows, j)
-    for j in range(q):
-        copy_lanes(pivots, p + j, rows, n * p + j)
-    if is_weighted:
-        _find_heaviest(rows, row_weights, p, q, pivots)
+    _choose_pivots(rows, row_weights, is_weighted, p, q, pivots)
     _shift(rows, n, p, q, pivots)
     width = p + q + LANE_COLUMNS
     for j in range(0, p, LANE_COLUMNS):
@@ -129,6 +158,21 @@ def _centre(
         multiply_lanes(sums, j, shares, 0, sums, j)
         add_lanes(pivots, j, sums, j)
     _shift(rows, n, p, q, sums)
+
+
+@compiled(**BARE)
+def _choose_pivots(rows: Any, row_weights: Any, is_weighted: bool, p: int, q: int, pivots: Any) -> None:
+    """By what columns are shifted before their means are found: their element of greatest weight.
+
+    It is no farther from the mean than the spread allows, and a constant column becomes exactly zero.
+    """
+    n = row_weights.shape[0]
+    for j in range(p):
+        copy_lanes(pivots, j, rows, j)
+    for j in range(q):
+        copy_lanes(pivots, p + j, rows, n * p + j)
+    if is_weighted:
+        _find_heaviest(rows, row_weights, p, q, pivots)
 
 
 @compiled(**BARE)

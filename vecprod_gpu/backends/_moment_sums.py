@@ -66,7 +66,7 @@ def for_dtypes(
         "partials": states,
         "heads": array(numba.float64, 2),
         "origins": array(numba.float64, 2),
-        "lanes": numba.types.Tuple((*[array(total, 2)] * 6, array(numba.float64, 2))),
+        "lanes": numba.types.Tuple((*[array(total, 2)] * 7, array(numba.float64, 2))),
         "total": array(numba.float64, 1),
         "means": array(total, 2),
         "out": array(total, 3),
