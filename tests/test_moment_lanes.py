@@ -1,4 +1,4 @@
-"""Co-moments and Gram matrices of small problems, of which each lane holds one: of few columns and of more."""
+"""Co-moments and Gram matrices of small problems, each in a lane: of few columns and of more."""
 
 import numpy as np
 import pytest
