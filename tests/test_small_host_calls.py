@@ -9,7 +9,7 @@ import vecprod_gpu as vp
 from vecprod_gpu import _dispatch
 from vecprod_gpu.backends import _ufuncs
 
-DTYPES = ["f", "d", "i", "D"]
+DTYPES = ["e", "f", "d", "i", "D"]
 CALLS = {
     "cross of two": (vp.cross, np.cross, (3,), (3,), (3,)),
     "cross of rows": (vp.cross, np.cross, (2, 5, 3), (2, 5, 3), (2, 5, 3)),

@@ -15,8 +15,8 @@ from ._routes import TOO_SMALL, Unsuitable, Verdict, ask
 from ._sizes import least
 from ._watch import watch
 
-# float16 is no faster in ours, and complex products are left to NumPy, which may fuse them, by the processor.
-REAL = frozenset("fdbhilqBHILQ")
+# Complex products are left to NumPy, which may fuse them, by the processor.
+REAL = frozenset("efdbhilqBHILQ")
 
 # Below these sizes ours was slower, or as fast, on two cores in turns with NumPy.
 LEAST_VECTORS = least(3000)  # of a cross product that takes the long way through checks and dispatch

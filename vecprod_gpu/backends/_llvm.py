@@ -129,4 +129,4 @@ def splat(builder: Any, vector: ir.VectorType, value: Any) -> Any:
 
 def _is_floating(value: Any) -> bool:
     kind = getattr(value.type, "element", value.type)
-    return isinstance(kind, ir.FloatType | ir.DoubleType)
+    return isinstance(kind, ir.HalfType | ir.FloatType | ir.DoubleType)

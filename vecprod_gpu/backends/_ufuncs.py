@@ -14,7 +14,6 @@ import numba
 import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import register_jitable
-from numba.np.numpy_support import as_dtype
 from numba.np.ufunc.ufuncbuilder import GUFuncBuilder
 from numba.np.ufunc.wrappers import GufWrapperCache, _GufuncWrapper
 
@@ -27,6 +26,7 @@ from ._crosses import (
     write_packed_cross,
     write_packed_cross_of_columns,
 )
+from ._halves import element_dtype, element_type
 from ._outers import stream_outer_rows, stream_small_squares, write_outer_rows, write_small_squares
 from ._small import small_cross, small_cross_rows, small_outer, small_outer_rows
 from ._streaming import STREAM_BYTES
@@ -191,7 +191,7 @@ def build(
     function: Callable[..., None], dtype: np.dtype[Any], layout: str, ranks: tuple[int, ...], name: str = ""
 ) -> Ufunc:
     """Compile `function` for arrays of `dtype` with the given core ranks; warnings tell the name."""
-    element = numba.from_dtype(dtype)
+    element = element_type(dtype)
     signature = tuple(numba.types.Array(element, rank, "A") for rank in ranks)
     # A symbol is made of this name and of a number that each process counts from 1: of two functions of one
     # name, compiled by two processes, a third process would call the first that it loads for both.
@@ -222,7 +222,7 @@ class _Builder(GUFuncBuilder):  # type: ignore[misc]
         if not address:
             files.flush()
             address, environment = self._loop(cres, files)
-        return [as_dtype(each.dtype).num for each in cres.signature.args], address, environment
+        return [element_dtype(each.dtype).num for each in cres.signature.args], address, environment
 
     def _loop(self, cres: Any, files: LateFiles) -> Any:
         wrapper = _GufuncWrapper(self.py_func, cres, self.sin, self.sout, cache=False, is_parfors=False)

@@ -10,9 +10,10 @@ from typing import Any
 import numba
 import numpy as np
 
-from . import _float_status, _sums
+from . import _float_status, _sums, reference
 from ._adjoints import outer_adjoint
 from ._geometry import measure
+from ._halves import has_halves
 from ._host_arrays import (
     address,
     assign,
@@ -87,10 +88,11 @@ Array = np.ndarray[Any, Any]
 
 _REAL = "biuf"
 _PRODUCT_DTYPES = frozenset(map(np.dtype, "bBhHiIlLqQfdFD"))
+_HALVES = frozenset(map(np.dtype, "e" if has_halves() else ""))
 _REAL_DTYPES = frozenset(map(np.dtype, "fd"))
 _DTYPES = {
-    "batched_outer": _PRODUCT_DTYPES,
-    "cross": _PRODUCT_DTYPES,
+    "batched_outer": _PRODUCT_DTYPES | _HALVES,
+    "cross": _PRODUCT_DTYPES | _HALVES,
     "vecdot": _PRODUCT_DTYPES,
     "measure": _REAL_DTYPES,
     "triple_product": frozenset(map(np.dtype, "bBhHiIlLqQfd")),
@@ -153,6 +155,9 @@ def _over_vectors(task: Callable[[Array, Array, Array], Any], a: Array, b: Array
 def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None:
     """See the contract in `vecprod_gpu.backends`."""
     if out.size == 0:
+        return
+    if out.dtype in _HALVES and (alpha != 1 or beta != 0):  # which are rounded to half once
+        reference.batched_outer(a, b, alpha, beta, out)
         return
     if alpha != 1:
         a = a * alpha
