@@ -10,7 +10,7 @@ import numpy as np
 from .._arrays import Array
 from ..errors import ArgumentError, DeviceError
 from ._known import library_of
-from ._library import Library
+from ._library import OPTIONS, Library
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -33,7 +33,15 @@ def call(library: Library, function: Callable[..., Any], /, *args: Any, **kwargs
     """``function(*args, **kwargs)`` on views of a library's arrays, with results as arrays of it."""
     if library.is_tracing():
         return library.traced(_call, function, args, kwargs)
-    return _call(library, function, args, kwargs)
+    views = library.plain_views(args)
+    if views is None or not all(type(option) in OPTIONS for option in kwargs.values()):
+        return _call(library, function, args, kwargs)
+    result = function(*views, **kwargs)
+    return (
+        library.give(result, args[0])
+        if type(result) is np.ndarray
+        else _Guests(library, function, args, kwargs).give(result)
+    )
 
 
 def _call(library: Library, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

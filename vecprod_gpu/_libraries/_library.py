@@ -14,6 +14,8 @@ from ..errors import DeviceError
 _HOST_DEVICES = frozenset({1, 3})
 _CUDA_DEVICES = frozenset({2, 13})
 
+OPTIONS = frozenset({bool, int, float, str, type(None)})  # types of what is certainly no array
+
 
 class Library:
     """Adapter of one array library; its subclasses say what differs from plain DLPack.
@@ -67,6 +69,13 @@ class Library:
             f"an array of {self.name} on {getattr(array, 'device', device)} can be shared neither with NumPy "
             "nor with CuPy; move it to the CPU or to a CUDA GPU first"
         )
+
+    def plain_views(self, values: Sequence[Any]) -> list[Any] | None:
+        """The values with views of host arrays in their place, for calls that are over in no time.
+
+        None unless all are OPTIONS or such arrays, whose numbers NumPy has a type for.
+        """
+        return None
 
     def keep(self, views: Sequence[Array]) -> None:
         """See to it that the memory of device arrays is not reused while kernels read it."""

@@ -10,7 +10,7 @@ import torch
 
 from .._arrays import Array
 from ..errors import ArgumentError, DeviceError
-from ._library import Library, cupy_for, writable
+from ._library import OPTIONS, Library, cupy_for, writable
 
 # Functions that have an operator, and what follows their two inputs where nothing is asked for beside it.
 _USUAL = {"batched_outer": (1, 0, None), "cross": (-1, -1, -1, None)}
@@ -49,6 +49,12 @@ class Torch(Library):
             return array.numpy()
         except (RuntimeError, TypeError):  # what asks first takes longer than a small product
             return self._view_of_another(array, function)
+
+    def plain_views(self, values: Sequence[Any]) -> list[Any] | None:
+        try:
+            return [value.numpy() if type(value) is torch.Tensor else _option(value) for value in values]
+        except (RuntimeError, TypeError):  # bfloat16, on a GPU, one that requires a gradient
+            return None
 
     def _view_of_another(self, array: torch.Tensor, function: str) -> Array:
         """Of a tensor that torch does not show to NumPy as it is."""
@@ -92,6 +98,13 @@ class Torch(Library):
 
 
 LIBRARY = Torch()
+
+
+def _option(value: Any) -> Any:
+    """What is no array, as it is; TypeError for others."""
+    if type(value) in OPTIONS:
+        return value
+    raise TypeError
 
 
 def _are_alike(a: Any, b: Any) -> bool:
