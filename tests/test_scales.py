@@ -320,3 +320,16 @@ class TestSweepsThatWereTooFew:
         pairs = [(np.arange(40), np.arange(40, 80)), (np.arange(40, 80), np.arange(40))]
         with pytest.warns(RuntimeWarning, match="at 1 of its 4 points, on 1 of 2 training sets"):
             vp.linreg_search(X, y, l1=[1e-4, 1e4], max_iter=[60, 100_000], solver="cd", cv=pairs)
+
+
+def test_small_squares_of_one_problem_and_small_weights_of_another_are_no_underflow(rng):
+    """Their product tells of neither."""
+    X = rng.standard_normal((2, 10, 1))
+    y = 2 * X[..., 0] + 1
+    X[0] *= 1e-150
+    weights = np.ones((2, 10))
+    weights[1] *= 1e-20
+    moments = vp.CoMoments.from_arrays(X, y, sample_weight=weights)
+    with np.errstate(under="raise"):
+        fitted = vp.linreg_fit(moments)
+    np.testing.assert_allclose(fitted.coef[:, 0], [2e150, 2])

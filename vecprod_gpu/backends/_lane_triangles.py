@@ -23,17 +23,15 @@ MOST_COLUMNS = 6 if VECTOR_BYTES == 64 else 2  # whose products take 21 of 32 re
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def sum_columns(
-    typing_context: Any, rows: Any, p: Any, weights: Any, is_weighted: Any, pivots: Any, sums: Any
-) -> Any:
+def sum_columns(typing_context: Any, rows: Any, p: Any, weights: Any, pivots: Any, sums: Any) -> Any:
     """``sums[j] = sum_i weights[i] * (z_i[j] - pivots[j])``, of rows of LANES.
 
     ``z_i[j]`` is ``rows[i * p + j]`` for j below p, and other columns lie likewise behind these.  There are
     as many as pivots has rows: from 1 to `MOST_COLUMNS`.
     """
-    signature = types.void(rows, p, weights, is_weighted, pivots, sums)
+    signature = types.void(rows, p, weights, pivots, sums)
 
-    def write(each: "_Rows", pivots: Any, sums: Any) -> None:
+    def write(each: "_LaneRows", pivots: Any, sums: Any) -> None:
         middle = each.read(pivots)
         totals = [each.new_sum() for _ in middle]
         with each.row() as (values, weight):
@@ -46,15 +44,15 @@ def sum_columns(
 
 @intrinsic  # type: ignore[untyped-decorator]
 def sum_products(
-    typing_context: Any, rows: Any, p: Any, weights: Any, is_weighted: Any, pivots: Any, means: Any, sums: Any
+    typing_context: Any, rows: Any, p: Any, weights: Any, pivots: Any, means: Any, sums: Any
 ) -> Any:
     """``sums[place] = sum_i weights[i] * z_i[a] * z_i[b]`` for the pairs a ≤ b in their order.
 
     Here ``z_i[j]`` is that of `sum_columns` less ``pivots[j]`` and then ``means[j]``.
     """
-    signature = types.void(rows, p, weights, is_weighted, pivots, means, sums)
+    signature = types.void(rows, p, weights, pivots, means, sums)
 
-    def write(each: "_Rows", pivots: Any, means: Any, sums: Any) -> None:
+    def write(each: "_LaneRows", pivots: Any, means: Any, sums: Any) -> None:
         builder = each.builder
         middle = list(zip(each.read(pivots), each.read(means), strict=True))
         pairs = [(a, b) for a in range(each.count) for b in range(a, each.count)]
@@ -64,50 +62,46 @@ def sum_products(
                 builder.fsub(builder.fsub(value, pivot), mean)
                 for value, (pivot, mean) in zip(values, middle, strict=True)
             ]
-            left = z if weight is None else [builder.fmul(value, weight) for value in z]
+            weighted = [builder.fmul(value, weight) for value in z]
             for (a, b), total in zip(pairs, totals, strict=True):
-                each.add(total, left[a], z[b])
+                each.add(total, weighted[a], z[b])
         each.write(totals, sums)
 
     return signature, _for_each_width(write)
 
 
 def _for_each_width(write: Callable[..., None]) -> Any:
-    """Code for each number of columns, with weights and without."""
+    """Code for each number of columns."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        rows, p, weights, is_weighted, *others = unpacked(context, builder, signature, arguments)
+        rows, p, weights, *others = unpacked(context, builder, signature, arguments)
         vector = ir.VectorType(context.get_data_type(signature.args[0].dtype), LANES)
         columns = cgutils.unpack_tuple(builder, others[0].shape)[0]
         for count in range(1, MOST_COLUMNS + 1):
-            is_this = builder.icmp_signed("==", columns, columns.type(count))
-            for weighed in (True, False):
-                asked = is_weighted if weighed else builder.not_(is_weighted)
-                with builder.if_then(builder.and_(is_this, asked)):
-                    write(_Rows(builder, vector, rows, p, weights, weighed, count), *others)
+            with builder.if_then(builder.icmp_signed("==", columns, columns.type(count))):
+                write(_LaneRows(builder, vector, rows, p, weights, count), *others)
         return context.get_dummy_value()
 
     return generate
 
 
-class _Rows:
+class _LaneRows:
     """Writes the code that goes through the rows of so many columns."""
 
     def __init__(
-        self, builder: Any, vector: ir.VectorType, rows: Any, p: Any, weights: Any, weighed: bool, count: int
+        self, builder: Any, vector: ir.VectorType, rows: Any, p: Any, weights: Any, count: int
     ) -> None:
         self.builder, self.count = builder, count
-        self._vector, self._rows, self._p = vector, rows, p
-        self._weights, self._weighed = weights, weighed
+        self._vector, self._rows, self._p, self._weights = vector, rows, p, weights
         self._n = cgutils.unpack_tuple(builder, weights.shape)[0]
 
     @contextmanager
     def row(self) -> Iterator[tuple[list[Any], Any]]:
-        """A loop over the rows: the values of all columns, and the weight or None."""
+        """A loop over the rows: the values of all columns, and the weight."""
         places = [self._place(j) for j in map(self._p.type, range(self.count))]
         with cgutils.for_range(self.builder, self._n) as loop:
             values = [self._load(start, self.builder.mul(loop.index, step)) for start, step in places]
-            yield values, self._load(self._weights.data, self._bytes(loop.index)) if self._weighed else None
+            yield values, self._load(self._weights.data, self._bytes(loop.index))
 
     def _place(self, j: Any) -> tuple[Any, Any]:
         """Where a column begins, and the bytes from one of its values to the next."""
@@ -134,10 +128,8 @@ class _Rows:
         return place
 
     def add(self, total: Any, x: Any, y: Any) -> None:
-        """``total += x * y``, or x alone for None."""
-        before = self.builder.load(total)
-        after = self.builder.fadd(before, x) if y is None else fused(self.builder, x, y, before)
-        self.builder.store(after, total)
+        """``total += x * y``."""
+        self.builder.store(fused(self.builder, x, y, self.builder.load(total)), total)
 
     def _load(self, start: Any, offset: Any) -> Any:
         return load(self.builder, self._vector, start, offset)

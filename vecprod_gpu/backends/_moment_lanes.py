@@ -10,6 +10,7 @@ A packed array has a row of lanes for each element of ``X[problem]`` in C order,
 from typing import Any
 
 import numpy as np
+from numba.extending import register_jitable
 
 from ._float_status import clear_flags, raised_flags
 from ._lane_triangles import MOST_COLUMNS as MOST_IN_REGISTERS
@@ -39,16 +40,23 @@ def fits_lanes(n: int, columns: int, itemsize: int) -> bool:
     return columns <= MOST_COLUMNS and n * columns * LANES * itemsize <= MOST_BYTES
 
 
+@register_jitable  # type: ignore[untyped-decorator]
+def stays_in_registers(columns: int) -> bool:
+    """Whether all sums of so many columns do."""
+    return columns <= MOST_IN_REGISTERS
+
+
 def lane_memory(n: int, columns: int, dtype: np.dtype[Any], is_weighted: bool) -> tuple[Array, ...]:
     """Memory for packed rows, the weighted ones, weights, sums, pivots, means, shares and totals."""
     in_tiles, in_registers = LANE_ROWS * (columns + LANE_COLUMNS), columns * (columns + 1) // 2
-    products = in_registers if columns <= MOST_IN_REGISTERS else in_tiles
-    counts = n * columns, n * columns * is_weighted, n, products, columns, columns, 1
+    stays = stays_in_registers(columns)
+    weighted_rows = n * columns if is_weighted and not stays else 0
+    counts = n * columns, weighted_rows, n, in_registers if stays else in_tiles, columns, columns, 1
     rows, weighted, weights, sums, pivots, means, shares = aligned_lanes(counts, dtype)
     weights[...] = 1
     shares[...] = 1 / n if n else 0.0
     totals = np.full((1, LANES), float(n))
-    return rows, weighted if is_weighted else rows, weights, sums, pivots, means, shares, totals
+    return rows, weighted if weighted_rows else rows, weights, sums, pivots, means, shares, totals
 
 
 def sum_lanes(
@@ -79,7 +87,7 @@ def sum_lanes(
         pack_problems(Y, first, last, rows[n * p :])
         if weights.size:
             _pack_weights(weights, first, last, row_weights, totals[0], shares[0])
-        if 0 < p + q <= MOST_IN_REGISTERS:
+        if stays_in_registers(p + q):
             _sum_in_registers(lanes, weights.size > 0, is_centred, p, out[first : last + 1])
         else:
             _sum_in_tiles(lanes, weights.size > 0, is_centred, p, q, out[first : last + 1])
@@ -91,30 +99,31 @@ def sum_lanes(
     return raised_flags()
 
 
-@compiled(**BARE)
+@compiled(inline="always", **BARE)
 def _sum_in_registers(lanes: Any, is_weighted: bool, is_centred: bool, p: int, out: Any) -> None:
-    """Write the sums of packed problems of few columns."""
+    """Write the sums of packed problems of few columns, and leave the columns' means in the pivots."""
     rows, _, row_weights, sums, pivots, means, shares, _ = lanes
     columns = pivots.shape[0]
     if is_centred:
         _choose_pivots(rows, row_weights, is_weighted, p, columns - p, pivots)
-        sum_columns(rows, p, row_weights, is_weighted, pivots, means)
+        sum_columns(rows, p, row_weights, pivots, means)
     for j in range(columns):
         if is_centred:
             multiply_lanes(means, j, shares, 0, means, j)
         else:
             pivots[j], means[j] = 0, 0
-    sum_products(rows, p, row_weights, is_weighted, pivots, means, sums)
+    sum_products(rows, p, row_weights, pivots, means, sums)
+    for j in range(columns):
+        add_lanes(pivots, j, means, j)
     pair = 0
     for a in range(columns):
-        add_lanes(pivots, a, means, a)
         for b in range(a, columns):
             for lane in range(out.shape[0]):
                 out[lane, a, b] = out[lane, b, a] = sums[pair, lane]
             pair += 1
 
 
-@compiled(**BARE)
+@compiled(inline="always", **BARE)
 def _sum_in_tiles(lanes: Any, is_weighted: bool, is_centred: bool, p: int, q: int, out: Any) -> None:
     """The same of more columns, whose packed rows are overwritten."""
     rows, weighted, row_weights, sums, pivots, _, shares, _ = lanes

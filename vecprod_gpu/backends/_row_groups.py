@@ -3,10 +3,11 @@
 The columns of a row are spread over the lanes of vectors.  A row of a few vectors stays in registers between
 its dot product and its share of the gradient, and so do the sums of the gradient: nothing else is read or
 written.  A longer row is read twice, the second time from a cache, and what is asked for in both turns
-(`_asking`) is there in time.
+(`_prefetching`) is there in time.
 
-The rows of a group are multiplied side by side, which takes fewest instructions, or, where they come from
-memory, in the order in which they lie there, as its hardware likes it; the bits are the same.
+The rows of a group are multiplied with w side by side, which takes fewest instructions.  Those from memory
+that are not too long are taken one after another on some processors, whose hardware then reads ahead of them
+best.  The bits are the same.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +19,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ._asking import MOST_IN_TURN, MOST_SHORT, Asking, Run
 from ._llvm import (
     address_of,
     fused,
@@ -31,6 +31,7 @@ from ._llvm import (
     unpacked,
     zeros,
 )
+from ._prefetching import MOST_IN_TURN, MOST_SHORT, Prefetching, Stretch
 from ._processor import VECTOR_BYTES
 
 ROWS = 4  # of a group
@@ -100,7 +101,7 @@ class _Groups:
         self.offset = None if isinstance(signature.args[9], types.NoneType) else x_offset.data
         self.is_far = is_far
         self.columns = cgutils.unpack_tuple(builder, X.shape)[1]
-        self.asking = Asking(builder, self.columns, self.stored_size, ROWS)
+        self.ahead = Prefetching(builder, self.columns, self.stored_size, ROWS)
         self.w, self.gradient = address_of(builder, w, model), address_of(builder, gradient, model)
         self.square = builder.bitcast(address_of(builder, squares, model), self.scalar.as_pointer())
         self.square_by_row = self.new_sum(ir.VectorType(self.scalar, ROWS))
@@ -126,7 +127,7 @@ class _Groups:
         with self.each_group() as (first, rows):
             if vector_bytes * count <= MOST_SHORT:
                 with builder.if_then(self.is_far):
-                    self.asking.beside_short(rows, count * lanes)
+                    self.ahead.beside_short(rows, count * lanes)
             x = [
                 [self.read_row(vector, row, *part) for part in zip(columns, kept, strict=True)]
                 for row in rows
@@ -158,9 +159,9 @@ class _Groups:
             with builder.if_else(in_turn) as (one_after_another, side_by_side):
                 with one_after_another:
                     for r in range(ROWS):
-                        self.multiply(rows[r : r + 1], dots[r : r + 1], self.asking.beside_one(rows, r))
+                        self.multiply(rows[r : r + 1], dots[r : r + 1], self.ahead.beside_one(rows, r))
                 with side_by_side:
-                    self.multiply(rows, dots, self.asking.beside_all(rows, 0))
+                    self.multiply(rows, dots, self.ahead.beside_all(rows, 0))
             residuals = self.weighted_residuals(first, [builder.load(dot) for dot in dots])
             scales = [shuffled(builder, residuals, [r] * vector.count) for r in range(ROWS)]
 
@@ -172,13 +173,13 @@ class _Groups:
                 added = builder.fadd(fused(builder, x[2], s[2], even), fused(builder, x[3], s[3], odd))
                 self.write(added, self.gradient, column)
 
-            self.each_vector(vector, add, self.asking.beside_all(rows, 1))
+            self.each_vector(vector, add, self.ahead.beside_all(rows, 1))
 
     def are_best_in_turn(self) -> Any:
         """Whether long rows are multiplied one after another."""
         return self.builder.and_(self.is_far, self.builder.not_(self.has_rows_past(MOST_IN_TURN)))
 
-    def multiply(self, rows: list[Any], dots: list[Any], asked: list[Run]) -> None:
+    def multiply(self, rows: list[Any], dots: list[Any], asked: list[Stretch]) -> None:
         """The products of rows with w, added to a vector for each."""
         builder = self.builder
         vector = dots[0].type.pointee
@@ -206,13 +207,13 @@ class _Groups:
             rows = [builder.add(first, self.index(r)) for r in range(ROWS)]
             yield first, [address_of(builder, self.X, row) for row in rows]
 
-    def each_vector(self, vector: ir.VectorType, do: Visit, asked: list[Run]) -> None:
+    def each_vector(self, vector: ir.VectorType, do: Visit, asked: list[Stretch]) -> None:
         """``do(column, kept)`` for each vector of a row, after asking for what will be needed."""
         builder, lanes = self.builder, self.index(vector.count)
 
         def visit(column: Any, kept: Any) -> None:
-            for run in asked:
-                self.asking.ask(run, column, vector.count)
+            for stretch in asked:
+                self.ahead.ask(stretch, column, vector.count)
             do(column, kept)
 
         with cgutils.for_range(builder, builder.udiv(self.columns, lanes)) as loop:

@@ -49,9 +49,21 @@ def add_rows(
         stop = min(start + step, whole)
         for model in range(models):
             target = 0 if y.shape[1] == 1 else model
-            comes = is_far and model == 0  # the other models find it in a cache
+            from_memory = is_far and model == 0  # the other models find it in a cache
             add_row_groups(
-                X, start, stop, y, target, w, model, weights, is_weighted, x_offset, comes, gradient, squares
+                X,
+                start,
+                stop,
+                y,
+                target,
+                w,
+                model,
+                weights,
+                is_weighted,
+                x_offset,
+                from_memory,
+                gradient,
+                squares,
             )
     if whole < rows:
         _add_single_rows(X, whole, y, w, weights, is_weighted, x_offset, gradient, squares)
@@ -92,7 +104,12 @@ def _centred(X: Any, x_offset: Any, row: int, column: int) -> Any:
 
 
 def tile_of(X: Any, problem: int, start: int, stop: int, scratch: Any) -> Any:
-    """Rows of one problem as a contiguous array: a view of X where it is one, else packed into scratch."""
+    """Rows of one problem as a contiguous array: a view of X, if it `is_viewed`, else packed into scratch."""
+
+
+def is_viewed(X: Any) -> bool:
+    """Whether tiles of X are views of it: by its type, so that compiled code knows."""
+    raise NotImplementedError
 
 
 @overload(tile_of)  # type: ignore[untyped-decorator]
@@ -106,7 +123,22 @@ def _tile_by_layout(X: Any, problem: Any, start: Any, stop: Any, scratch: Any) -
                 scratch[i - start, j] = X[problem, i, j]
         return scratch[: stop - start]
 
-    return view if X.layout == "C" and X.aligned else packed
+    return view if _is_dense(X) else packed
+
+
+@overload(is_viewed)  # type: ignore[untyped-decorator]
+def _viewed_by_layout(X: Any) -> Any:
+    viewed = _is_dense(X)
+
+    def told(X: Any) -> bool:
+        return viewed
+
+    return told
+
+
+def _is_dense(kind: Any) -> bool:
+    """Of Numba's type of an array."""
+    return bool(kind.layout == "C" and kind.aligned)
 
 
 def offset_of(x_offset: Any, problem: int) -> Any:

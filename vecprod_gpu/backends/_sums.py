@@ -16,7 +16,7 @@ from ._numba import compiled
 from ._packing import frozen
 from ._processor import LAST_CACHE_BYTES
 from ._row_groups import ROWS
-from ._row_sums import add_rows, offset_of, padded, tile_of
+from ._row_sums import add_rows, is_viewed, offset_of, padded, tile_of
 from ._teams import helpers_for, job_of, seats, share
 from ._threads import for_each_block, may_wait_awake, thread_count
 
@@ -28,7 +28,7 @@ STRIPES = 64  # pieces of work for the threads, each a whole subtree of blocks
 COUNTER_BITS = 40  # of the pairwise sum: enough for 2**40 blocks
 TASK_ELEMENTS = 1 << 19  # of X, for each model; a thread takes no less at a time, if there is so much
 AWAKE_ELEMENTS = 1 << 16  # the same of threads that wait awake
-MOST_AWAKE = 1 << 22  # of a pass shared with such threads; to wake others lengthens a larger one little
+MOST_AWAKE = 1 << 22  # of a pass shared with such threads; a larger one is little longer where others wake
 ALL = 1 << 40  # more stripes than there are
 MOST_CUTS = 1024  # of numbers of rows and columns, that are remembered
 SERIAL_ELEMENTS = 1 << 16  # of X, for each model; below this a second thread costs more than it brings
@@ -213,7 +213,7 @@ def _stripes(
     gradient = np.empty_like(models)
     squares = np.empty(k, w.dtype)
     stack = np.empty((2 + COUNTER_BITS, k * d + k + 1))
-    is_far = X.size * X.itemsize > LAST_CACHE_BYTES
+    is_far = is_viewed(X) and X.size * X.itemsize > LAST_CACHE_BYTES  # what is packed lies in a cache
     for unit in range(start, stop):
         problem = unit // stripes
         for model in range(k):

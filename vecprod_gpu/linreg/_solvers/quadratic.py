@@ -63,7 +63,9 @@ class Quadratic:
         squares, least = np.einsum("bdd->bd", self.hessian), l2.min()
         # Sums of squares are what underflowed: with small weights they are smaller than their mean.
         weights = np.minimum(self.weight_sum, 1.0)[:, np.newaxis]
-        if (squares.min(initial=np.inf) + least) * weights.min(initial=np.inf) >= LEAST_SQUARE:
+        with np.errstate(under="ignore"):  # in a product of numbers of two problems
+            smallest = (squares.min(initial=np.inf) + least) * weights.min(initial=np.inf)
+        if smallest >= LEAST_SQUARE:  # soon seen, as most often
             return np.broadcast_to(False, squares.shape)
         faint: Host = (squares + least) * weights < LEAST_SQUARE
         if faint.any():

@@ -4,17 +4,27 @@ Hardware that sees lines follow each other asks for the next ones itself, up to 
 AMD's cores best where nothing else asks.  What it cannot see is the pause between the two turns in which a
 long row is read, dot product and gradient; so the lines of a later group are asked for in both, half in each.
 
-Ideas tried for rows that are read twice, float32, of the same-run read of X, at d = 80, 128, 256, 512, 1024
-and 4096.  On 2 cores of a Cascade Lake server, the rows of a group read side by side: nothing asked for 0.76,
-0.64, 0.68, 0.76, 0.86, 0.84; 1 KB ahead 0.89, 0.89, 0.78, 0.88, 0.88, 0.88; the next group in the second turn
-0.86, 0.81, 0.85, 0.94, 0.97, 0.83; half of it in each turn (kept) 0.90, 0.93, 0.95, 0.91, 1.00, 0.91.  On one
-core of a Zen 4 server, which alone reads nearly as fast as both: nothing 0.79, 0.41, 0.27, 0.33, 0.58, 0.69;
-two groups ahead in the order of memory, but 8 KB at least, and into the second level (kept for rows of more
-than 4 KB) 0.90, 0.81, 0.72, 0.78, 0.90, 0.84; the same beside rows that are read one after another (kept for
-shorter ones) 0.96, 0.99, 0.96, 0.88, 0.88, 0.65, and nothing asked for beside them 0.98, 0.97, 0.97, 0.85,
-0.70, 0.50; the gradient of one group in one loop with the dot products of the next 0.92, 0.97, 0.96, 0.94,
-0.84, 0.61.  Rows that stay in registers, there, at d = 8, 16, 32 and 64: 4 KB ahead 0.90, 1.00, 0.92, 0.78;
-nothing 0.77, 0.91, 1.04, 1.08.
+Ideas tried for float32 rows that are read twice: the speed over that of merely reading X, in the same run, at
+d = 80, 128, 256, 512, 1024 and 4096.  On 2 cores of a Cascade Lake server, rows of a group read side by side:
+
+- nothing asked for: 0.76, 0.64, 0.68, 0.76, 0.86, 0.84
+- what lies 1 KB ahead: 0.89, 0.89, 0.78, 0.88, 0.88, 0.88
+- the next group, in the second turn: 0.86, 0.81, 0.85, 0.94, 0.97, 0.83
+- half of it in each turn (kept): 0.90, 0.93, 0.95, 0.91, 1.00, 0.91
+
+On one core of a Zen 4 server, which alone reads nearly as fast as both:
+
+- side by side, nothing asked for: 0.79, 0.41, 0.27, 0.33, 0.58, 0.69
+- two groups ahead in the order of memory, but 8 KB at least, into the second level (kept for rows of more
+  than 4 KB): 0.90, 0.81, 0.72, 0.78, 0.90, 0.84
+- one row after another, the same asked for (kept for shorter rows): 0.96, 0.99, 0.96, 0.88, 0.88, 0.65
+- one row after another, nothing asked for: 0.98, 0.97, 0.97, 0.85, 0.70, 0.50
+- the gradient of a group in one loop with the dot products of the next: 0.92, 0.97, 0.96, 0.94, 0.84, 0.61
+
+And for rows that stay in registers, there, at d = 8, 16, 32 and 64:
+
+- what lies 4 KB ahead (kept for rows of a line): 0.90, 1.00, 0.92, 0.78
+- nothing asked for (kept for longer ones): 0.77, 0.91, 1.04, 1.08
 """
 
 from typing import Any, NamedTuple
@@ -27,11 +37,13 @@ from ._streaming import LINE_BYTES
 
 AHEAD = 4096  # bytes from a short row to what is asked for
 FAR_AHEAD = 8192  # the fewest from a long row to what is asked for in the order of memory
-MOST_SHORT = 64 if IS_ZEN else 256  # bytes of the longest short rows beside which anything is asked for
-MOST_IN_TURN = 4096 if IS_ZEN else 0  # bytes of the longest rows that are best read one after another
+
+# Bytes of the longest rows, in the summing dtype, ...
+MOST_SHORT = 64 if IS_ZEN else 256  # ... that stay in registers and beside which anything is asked for
+MOST_IN_TURN = 4096 if IS_ZEN else 0  # ... that are best read one after another; 0 where none are
 
 
-class Run(NamedTuple):
+class Stretch(NamedTuple):
     """Memory to ask for beside a row: so many bytes of it for each column, into a level of the cache."""
 
     start: Any
@@ -39,7 +51,7 @@ class Run(NamedTuple):
     level: int
 
 
-class Asking:
+class Prefetching:
     """Writes the code that asks, beside groups of so many rows of a C-contiguous matrix."""
 
     def __init__(self, builder: Any, columns: Any, itemsize: int, rows: int) -> None:
@@ -50,32 +62,32 @@ class Asking:
     def beside_short(self, rows: list[Any], columns: int) -> None:
         """Ask beside a group that is read at once, whose rows have as many columns or a few less."""
         start = cgutils.pointer_add(self._builder, rows[0], AHEAD)
-        self.ask(Run(start, self._itemsize, FIRST_LEVEL), self._index(0), self._rows * columns)
+        self.ask(Stretch(start, self._itemsize, FIRST_LEVEL), self._index(0), self._rows * columns)
 
-    def beside_all(self, rows: list[Any], turn: int) -> list[Run]:
+    def beside_all(self, rows: list[Any], turn: int) -> list[Stretch]:
         """What to ask for while all rows of a group are read, in one of two turns: half of a later group."""
         half = self._rows // 2
         if IS_ZEN:
             place = self._builder.mul(self._row_bytes, self._index(half * turn))
-            return [Run(self._later(rows, place), half * self._itemsize, SECOND_LEVEL)]
+            return [Stretch(self._later(rows, place), half * self._itemsize, SECOND_LEVEL)]
         group_bytes = self._builder.mul(self._row_bytes, self._index(self._rows))
         next_rows = (
             cgutils.pointer_add(self._builder, row, group_bytes) for row in rows[half * turn :][:half]
         )
-        return [Run(row, self._itemsize, FIRST_LEVEL) for row in next_rows]
+        return [Stretch(row, self._itemsize, FIRST_LEVEL) for row in next_rows]
 
-    def beside_one(self, rows: list[Any], r: int) -> list[Run]:
-        """The share of one row in the first turn, where they are read one after another."""
+    def beside_one(self, rows: list[Any], r: int) -> list[Stretch]:
+        """The share of one row, half its bytes, in the first turn where they are read one after another."""
         half_row = self._builder.udiv(self._row_bytes, self._index(2))
         place = self._builder.mul(half_row, self._index(r))
-        return [Run(self._later(rows, place), self._itemsize // 2, SECOND_LEVEL)]
+        return [Stretch(self._later(rows, place), self._itemsize // 2, SECOND_LEVEL)]
 
-    def ask(self, run: Run, column: Any, columns: int) -> None:
+    def ask(self, stretch: Stretch, column: Any, columns: int) -> None:
         """Ask for what belongs to so many columns."""
-        place = self._builder.mul(column, self._index(run.step))
-        start = cgutils.pointer_add(self._builder, run.start, place)
-        for line in range(0, columns * run.step, LINE_BYTES):
-            prefetch(self._builder, cgutils.pointer_add(self._builder, start, line), into=run.level)
+        place = self._builder.mul(column, self._index(stretch.step))
+        start = cgutils.pointer_add(self._builder, stretch.start, place)
+        for line in range(0, columns * stretch.step, LINE_BYTES):
+            prefetch(self._builder, cgutils.pointer_add(self._builder, start, line), into=stretch.level)
 
     def _later(self, rows: list[Any], place: Any) -> Any:
         """So many bytes into what is asked for beside a group, in the order of memory."""
