@@ -11,7 +11,7 @@ cpu = importlib.import_module("vecprod_gpu.backends.cpu")
 outers = importlib.import_module("vecprod_gpu.backends._outers")
 ufuncs = importlib.import_module("vecprod_gpu.backends._ufuncs")
 stores = importlib.import_module("vecprod_gpu.backends._stores")
-team_products = importlib.import_module("vecprod_gpu.backends._team_products")
+team_loops = importlib.import_module("vecprod_gpu.backends._team_loops")
 
 
 def numbers(rng, shape, dtype):
@@ -31,7 +31,7 @@ def way(request, monkeypatch):
     monkeypatch.setattr(cpu, "SMALL_CROSS_BYTES", 1 << 18)
     monkeypatch.setattr(cpu, "ALONE_OUTER_BYTES", 1 << 18)
     monkeypatch.setattr("vecprod_gpu._short_products.SMALL_OUTER_BYTES", 1 << 18)
-    monkeypatch.setattr(team_products, "LARGEST_BYTES", 0)
+    monkeypatch.setattr(team_loops, "may_wait_awake", lambda threads: False)
     return request.param
 
 

@@ -12,7 +12,7 @@ import pytest
 import vecprod_gpu as vp
 from tests.workers import in_children
 from vecprod_gpu import _short_products
-from vecprod_gpu.backends import _team_products, _teams, _threads, cpu
+from vecprod_gpu.backends import _geometry, _team_loops, _teams, _threads, cpu
 from vecprod_gpu.backends._atomics import add, give_way, look
 
 FOREVER = 1 << 40  # rounds
@@ -309,6 +309,21 @@ class TestOfGradients:
         assert in_children("fork", 1, seats_taken) == [0]
 
 
+@pytest.fixture
+def shared(monkeypatch):
+    """How many slices each call of a ufunc shared, whether anybody waits or not."""
+    counts = []
+    kernel = _team_loops._share
+
+    def count(*arguments):
+        counts.append(arguments[-4])
+        return kernel(*arguments)
+
+    monkeypatch.setattr(_team_loops, "_share", count)
+    monkeypatch.setattr(_team_loops, "anyone_waits", lambda: True)
+    return counts
+
+
 @pytest.mark.usefixtures("three_threads")
 class TestOfCrossProducts:
     """The others."""
@@ -325,24 +340,11 @@ class TestOfCrossProducts:
     def pair(self, rng):
         return tuple(rng.standard_normal((2, 5003, 3)))
 
-    @pytest.fixture
-    def shared(self, monkeypatch):
-        """How many vectors each call shared."""
-        counts = []
-        kernel = _team_products._cross
-
-        def count(a, b, out, *rest):
-            counts.append(len(out))
-            return kernel(a, b, out, *rest)
-
-        monkeypatch.setattr(_team_products, "_cross", count)
-        return counts
-
-    @pytest.mark.parametrize("dtype", "bHilfd")
+    @pytest.mark.parametrize("dtype", "bHilefd")
     @pytest.mark.parametrize("shape", [(5003, 3), (25, 41, 3)])
     @pytest.mark.parametrize("mode", ["cpu", None])
     def test_bits_are_numpys(self, dtype, shape, mode, shared, rng):
-        a, b = (100 * rng.standard_normal((2, *shape))).astype(dtype)
+        a, b = (50 * rng.standard_normal((2, *shape))).astype(dtype)
         expected = np.cross(a, b).tobytes()
         out = np.full(shape, 77, dtype)
         with vp.use_backend(mode) if mode else contextlib.nullcontext():
@@ -351,7 +353,7 @@ class TestOfCrossProducts:
                 out[...] = 77
                 assert vp.cross(a, b, out=out) is out
                 assert out.tobytes() == expected
-        assert dtype not in "fd" or shared == [a.size // 3] * 60
+        assert dtype not in "efd" or shared == [a.size // 3] * 60
 
     @pytest.mark.parametrize("mode", ["cpu", None])
     @pytest.mark.parametrize("shape", [(3,), (1, 3)])
@@ -399,6 +401,94 @@ class TestOfCrossProducts:
         vp.set_num_threads(1)
         np.testing.assert_array_equal(vp.cross(a, b), expected)
         assert not shared
+
+
+@pytest.mark.usefixtures("three_threads")
+class TestOfOtherUfuncs:
+    """Outer products, angles, areas and volumes of a middle size."""
+
+    @pytest.fixture(autouse=True)
+    def small_ones_too(self, monkeypatch):
+        monkeypatch.setattr(cpu, "FEWEST_SHARED", 1000)
+        monkeypatch.setattr(_geometry, "FEWEST_SHARED", 1000)
+        for name in ("SMALL_OUTER_BYTES", "SMALL_VECTORS_BYTES"):
+            monkeypatch.setattr(_short_products, name, 0)
+        with vp.use_backend("cpu"):
+            yield
+
+    @pytest.mark.parametrize("dtype", "bHlefd")
+    @pytest.mark.parametrize(
+        ("shape", "count"),
+        [
+            ((5003, 3, 3), 5003),
+            ((4999, 1, 7), 4999),
+            ((611, 16, 5), 611),
+            ((701, 333), 701),
+            ((5000, 1), 5000),
+        ],
+    )
+    def test_outer_products_have_numpys_bits(self, dtype, shape, count, shared, rng):
+        *batch, m, n = shape
+        a, b = ((50 * rng.standard_normal((*batch, side))).astype(dtype) for side in (m, n))
+        expected = (a[..., np.newaxis] * b[..., np.newaxis, :]).tobytes()
+        out = np.full(shape, 77, dtype)
+        for _ in range(10):
+            assert vp.batched_outer(a, b).tobytes() == expected
+            out[...] = 77
+            vp.batched_outer(a, b, out=out)
+            assert out.tobytes() == expected
+        assert shared == [count] * 20
+
+    def test_one_vector_with_many(self, shared, rng):
+        many, one = rng.standard_normal((3001, 4)), rng.standard_normal(5)
+        np.testing.assert_array_equal(vp.batched_outer(many, one[np.newaxis]), many[:, :, None] * one)
+        assert shared == [3001]
+
+    @pytest.mark.parametrize("dtype", "fd")
+    @pytest.mark.parametrize(
+        "function", [vp.vector_angle, vp.parallelogram_area, vp.triangle_area, vp.triple_product]
+    )
+    def test_measures_have_the_bits_of_one_thread(self, function, dtype, shared, rng):
+        operands = 3 if function in (vp.triangle_area, vp.triple_product) else 2
+        vectors = list(rng.standard_normal((operands, 20_011, 3)).astype(dtype))
+        spread = [np.repeat(each, 2, axis=0)[::2] for each in vectors]
+        vp.set_num_threads(1)
+        expected = function(*vectors).tobytes()
+        vp.set_num_threads(3)
+        out = np.full((20_011, 2), np.nan, dtype)[:, 0]
+        for _ in range(10):
+            assert function(*vectors).tobytes() == expected
+            assert function(*spread).tobytes() == expected
+            function(*vectors, out=out)
+            assert out.tobytes() == expected
+        assert shared == [20_011] * 30
+
+    @pytest.mark.usefixtures("two_seated")
+    def test_helpers_work_and_warn(self, rng):
+        a, b = rng.standard_normal((2, 50_000, 3))
+        a[43_210], b[43_210] = 1e200, 1e200
+        with pytest.warns(RuntimeWarning, match=r"^overflow encountered in outer$"):
+            vp.batched_outer(a, b)
+        with (
+            np.errstate(invalid="ignore"),
+            pytest.warns(RuntimeWarning, match=r"^overflow encountered in triple_product$"),
+        ):
+            vp.triple_product(a, b, a * [1, 2, 3])
+
+    def test_large_ones_go_another_way_where_nobody_waits(self, shared, monkeypatch, rng):
+        monkeypatch.setattr(_team_loops, "anyone_waits", lambda: False)
+        monkeypatch.setattr(cpu, "ALONE_OUTER_BYTES", 1000)
+        a, b = rng.standard_normal((2, 5003, 3))
+        np.testing.assert_array_equal(vp.batched_outer(a, b), a[:, :, None] * b[:, None])
+        assert not shared
+
+    def test_memory_that_is_not_aligned_goes_another_way(self, shared, rng):
+        a, b = rng.standard_normal((2, 5003, 3))
+        odd = np.zeros(a.nbytes + 1, np.uint8)[1:].view(a.dtype).reshape(a.shape)
+        odd[...] = a
+        np.testing.assert_array_equal(vp.batched_outer(odd, b), a[:, :, None] * b[:, None])
+        np.testing.assert_array_equal(vp.vector_angle(odd, b), vp.vector_angle(a, b))
+        assert shared == [5003]
 
 
 def seats_taken():

@@ -156,6 +156,7 @@ def results(rng):
 def test_no_result_shows_the_number(monkeypatch):
     calls = []
     share = _threads.ThreadPoolExecutor.submit
+    monkeypatch.setattr(_threads, "SLEEPS", True)  # so that all who help are sent for
     monkeypatch.setattr(_threads._Pool, "submit", lambda *work: calls.append(work) or share(*work))
     expected = None
     for n in (1, 2, 3, MOST):

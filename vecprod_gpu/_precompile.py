@@ -36,6 +36,12 @@ LARGE_BYTES = 1 << 26
 SHARED_VECTORS = 1 << 17
 """Results of so many 3-vectors of any of the dtypes are shared with threads that wait awake."""
 
+SHARED_PAIRS = 3 << 13
+"""So are outer products of so many pairs of 4-vectors."""
+
+SHARED_VOLUMES = 1 << 16
+"""And so many volumes."""
+
 SEVERAL_BLOCKS = 1 << 15
 """Rows of four columns that are summed in several blocks, on several threads."""
 
@@ -168,6 +174,7 @@ def _past_cache(numbers: int, dtype: DType) -> int:
 def _outer(dtype: DType) -> None:
     rows = _numbers((_past_cache(4 + 4 + 16, dtype), 4), dtype)
     vp.outer(rows[0], rows[1])
+    vp.batched_outer(rows[:SHARED_PAIRS], rows[:SHARED_PAIRS])
     vp.batched_outer(rows, rows)
 
 
@@ -187,6 +194,7 @@ def _vecdot(dtype: DType) -> None:
 def _geometry(dtype: DType) -> None:
     a, b, c = _numbers((3, 5, 3), dtype)
     vp.triple_product(a, b, c)
+    vp.triple_product(*_numbers((3, SHARED_VOLUMES, 3), dtype))
     if dtype in FLOATS:
         vp.vector_angle(a, b)
         vp.parallelogram_area(a, b)

@@ -17,9 +17,10 @@ import numpy as np
 from numba import types
 from numba.extending import overload, register_jitable
 
-from ._packing import contiguous_view, packed
+from ._packing import contiguous_view, on_stack, packed
 from ._slices import in_lines, over_longest_axis
 from ._small import ALONE_MEASURES, small_measures
+from ._team_loops import share_loop
 from ._triples import (
     TINY,
     are_moderate,
@@ -40,6 +41,8 @@ from ._ufuncs import Ufunc, build
 
 Array = np.ndarray[Any, Any]
 
+FEWEST_SHARED, MOST_SHARED = 1 << 14, 1 << 18  # numbers, for threads that wait awake
+COSTLY = {("vector_angle", 4): 2, ("vector_angle", 8): 8}  # takes so many times as long, by bytes of a number
 TILE = 256  # vectors: three tiles of float64 and their results take 20 KB of the first-level cache
 
 
@@ -49,7 +52,12 @@ def measure(quantity: str, vectors: tuple[Array, ...], out: Array) -> None:
         return
     ufunc = _ufunc(quantity, out.dtype)
     operands = in_lines(vectors, out)
-    if out.size <= ALONE_MEASURES:
+    is_alone = out.size <= ALONE_MEASURES
+    most_shared = MOST_SHARED // COSTLY.get((quantity, out.itemsize), 1)
+    can_share = FEWEST_SHARED <= out.size <= most_shared and operands[-1].ndim == 1
+    if can_share and share_loop(ufunc, *operands, or_alone=is_alone):
+        return
+    if is_alone:
         ufunc(*operands)
     else:
         shape, blocks = operands[-1].shape, out.size // ALONE_MEASURES
@@ -93,15 +101,14 @@ _KERNELS: dict[str, Callable[..., None]] = {
 }
 
 
+_one_tile, _three_tiles = on_stack(TILE), on_stack(3 * TILE)
+
+
 @inlined
 def _walk(loop: Any, a: Any, b: Any, c: Any, out: Any) -> None:
     """``loop`` over tile after tile; whoever has two operands gives one of them twice."""
-    spare_a, spare_b, spare_c = (
-        np.empty(3 * TILE, a.dtype),
-        np.empty(3 * TILE, a.dtype),
-        np.empty(3 * TILE, a.dtype),
-    )
-    results = np.empty(TILE, out.dtype)
+    spare_a, spare_b, spare_c = _three_tiles(a), _three_tiles(a), _three_tiles(a)
+    results = _one_tile(out)
     is_dense = out.strides[0] == out.itemsize
     for start in range(0, out.size, TILE):
         stop = min(start + TILE, out.size)

@@ -9,8 +9,11 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+from numba import types
+from numba.core import cgutils
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic, register_jitable
+from numba.np.arrayobj import populate_array
 
 from ._vectors import LANES, SIDE, pack_lanes
 
@@ -25,6 +28,31 @@ def contiguous_view(typing_context: Any, array: Any) -> Any:
         return impl_ret_borrowed(context, builder, signature.return_type, arguments[0])
 
     return array.copy(layout="C")(array), generate
+
+
+def on_stack(count: int) -> Any:
+    """A function for compiled code: ``make(array)`` is memory for so many of its elements, until it returns.
+
+    No memory is asked of anybody, which could be refused.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def make(typing_context: Any, array: Any) -> Any:
+        kind = types.Array(array.dtype, 1, "C")
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            element = context.get_data_type(kind.dtype)
+            length, size = (
+                context.get_constant(types.intp, each) for each in (count, context.get_abi_sizeof(element))
+            )
+            data = cgutils.alloca_once(builder, element, size=length)
+            made = context.make_array(kind)(context, builder)
+            populate_array(made, data=data, shape=[length], strides=[size], itemsize=size, meminfo=None)
+            return made._getvalue()
+
+        return kind(array), generate
+
+    return make
 
 
 @register_jitable(forceinline=True)  # type: ignore[untyped-decorator]

@@ -137,6 +137,11 @@ def calls_follow() -> bool:
     return _last_call - before < SOON
 
 
+def anyone_waits() -> bool:
+    """Whether a thread was sent to wait awake, and is not back."""
+    return bool(_seated)
+
+
 def seat(threads: int, seats: Seats) -> None:
     """Have so many threads of the pool wait awake, those included who do already."""
     global _seats

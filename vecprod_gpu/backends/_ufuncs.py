@@ -6,9 +6,10 @@ microsecond a call.  For real dtypes they follow ``cross`` and ``outer`` of NumP
 contracted, as NumPy's own products of complex numbers may be.
 """
 
+import re
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -32,6 +33,16 @@ from ._small import small_cross, small_cross_rows, small_outer, small_outer_rows
 from ._streaming import STREAM_BYTES
 
 Ufunc = np.ufunc
+
+
+class Loop(NamedTuple):
+    """The loop of a ufunc: where its code lies, and the names of all axes of its operands in their order."""
+
+    address: int
+    axes: list[str]
+
+
+loop_of: dict[Ufunc, Loop] = {}
 ROWS, PAIRS = "(n,d),(n,d)->(n,d)", "(k,m),(k,n)->(k,m,n)"
 
 
@@ -202,7 +213,9 @@ def build(
         builder = _Builder(function, layout, targetoptions={"nopython": True})
         builder.nb_func.cache = LateFiles(function)
         builder.add(signature)
-        return builder.build_ufunc()  # type: ignore[no-any-return]
+        ufunc: Ufunc = builder.build_ufunc()
+    loop_of[ufunc] = Loop(builder.address, re.findall(r"\w", layout))
+    return ufunc
 
 
 class _Builder(GUFuncBuilder):  # type: ignore[misc]
@@ -222,6 +235,7 @@ class _Builder(GUFuncBuilder):  # type: ignore[misc]
         if not address:
             files.flush()
             address, environment = self._loop(cres, files)
+        self.address = address
         return [element_dtype(each.dtype).num for each in cres.signature.args], address, environment
 
     def _loop(self, cres: Any, files: LateFiles) -> Any:

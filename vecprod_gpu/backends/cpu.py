@@ -46,7 +46,7 @@ from ._solvers import coordinate_descent, normal_equations, proximal_descent, so
 from ._status import Status
 from ._stores import StoresBySize
 from ._streaming import STREAM_BYTES
-from ._team_products import share_cross
+from ._team_loops import share_cross, share_loop
 from ._ufuncs import cross_rows_ufunc, cross_ufunc, outer_rows_ufunc, outer_ufunc
 from ._vecdot import vecdot
 
@@ -105,6 +105,8 @@ _DTYPES = {
 BROADCAST_BYTES = 1 << 16  # below this NumPy broadcasts at less cost than a faster loop brings
 _NO_LOSS = np.empty((0, 0))
 _OUTER_STORES, _CROSS_STORES = StoresBySize(), StoresBySize()
+
+FEWEST_SHARED, MOST_SHARED = 1 << 20, 1 << 23  # bytes of outer products, for threads that wait awake
 
 BLOCK_BYTES = 1 << 20  # of a result, for one thread at a time: the last ones of a product, all of an update
 
@@ -181,11 +183,24 @@ def _outer_rows(a: Array, b: Array, out: Array) -> None:
     if packed is not None and out.flags.c_contiguous:
         (a, b), out = packed, out.reshape(-1, m, n)
         are_small_squares = m == n and n in SMALL
+        if _share_outer(a, b, out):
+            return
     multiply: Callable[[Array, Array, Array], Any] = outer_rows_ufunc(out.dtype)
     if (are_small_squares or n * out.itemsize % STREAM_BYTES == 0) and _goes_to_memory(a, b, out):
         past_cache = outer_rows_ufunc(out.dtype, past_cache=True)
         multiply = _OUTER_STORES.writer(multiply, past_cache, out.nbytes)
     _over_rows(multiply, a, b, out)
+
+
+def _share_outer(a: Array, b: Array, out: Array) -> bool:
+    """Whether threads that wait awake have computed them, of packed rows or of one that stands for all."""
+    if not FEWEST_SHARED <= out.nbytes <= MOST_SHARED:
+        return False
+    _, m, n = out.shape
+    if len(out) == 1:  # whose rows are products as well
+        a, out = a.reshape(m, 1), out.reshape(m, 1, n)
+    a, b = broadcast_to(a, out.shape[:2]), broadcast_to(b, (len(out), n))
+    return share_loop(outer_rows_ufunc(out.dtype), a, b, out, or_alone=out.nbytes <= ALONE_OUTER_BYTES)
 
 
 def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
