@@ -33,14 +33,8 @@ NUMBERS = (*FLOATS, np.dtype(np.int64))
 LARGE_BYTES = 1 << 26
 """Of a product, which neither stays with one thread nor with those that wait awake."""
 
-SHARED_VECTORS = 1 << 17
-"""Results of so many 3-vectors of any of the dtypes are shared with threads that wait awake."""
-
-SHARED_PAIRS = 3 << 13
-"""So are outer products of so many pairs of 4-vectors."""
-
-SHARED_VOLUMES = 1 << 16
-"""And so many volumes."""
+SHARED = frozenset({"outer", "cross", "geometry"})
+"""Operations whose loops are shared with threads that wait awake, where calls follow each other."""
 
 SEVERAL_BLOCKS = 1 << 15
 """Rows of four columns that are summed in several blocks, on several threads."""
@@ -103,6 +97,8 @@ class Task:
         before, start = _count(place), time.perf_counter()
         with vp.use_backend(self.backend), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as that a fit of three steps has not converged
+            if self.backend == "cpu" and self.operation in SHARED:
+                importlib.import_module("vecprod_gpu.backends._team_loops").load()
             OPERATIONS[self.operation].call(self.dtype)
         seconds = time.perf_counter() - start
         return Kernels(self.backend, self.operation, self.dtype.name, _count(place) - before, seconds)
@@ -174,15 +170,13 @@ def _past_cache(numbers: int, dtype: DType) -> int:
 def _outer(dtype: DType) -> None:
     rows = _numbers((_past_cache(4 + 4 + 16, dtype), 4), dtype)
     vp.outer(rows[0], rows[1])
-    vp.batched_outer(rows[:SHARED_PAIRS], rows[:SHARED_PAIRS])
     vp.batched_outer(rows, rows)
 
 
 def _cross(dtype: DType) -> None:
-    vectors = _numbers((max(SHARED_VECTORS, _past_cache(3 + 3 + 3, dtype)), 3), dtype)
+    vectors = _numbers((_past_cache(3 + 3 + 3, dtype), 3), dtype)
     vp.cross(vectors[:4], vectors[0])
     vp.cross(vectors[:4], vectors[4:8])
-    vp.cross(vectors[:SHARED_VECTORS], vectors[:SHARED_VECTORS])
     vp.cross(vectors, vectors)
 
 
@@ -194,7 +188,6 @@ def _vecdot(dtype: DType) -> None:
 def _geometry(dtype: DType) -> None:
     a, b, c = _numbers((3, 5, 3), dtype)
     vp.triple_product(a, b, c)
-    vp.triple_product(*_numbers((3, SHARED_VOLUMES, 3), dtype))
     if dtype in FLOATS:
         vp.vector_angle(a, b)
         vp.parallelogram_area(a, b)

@@ -55,7 +55,7 @@ def measure(quantity: str, vectors: tuple[Array, ...], out: Array) -> None:
     is_alone = out.size <= ALONE_MEASURES
     most_shared = MOST_SHARED // COSTLY.get((quantity, out.itemsize), 1)
     can_share = FEWEST_SHARED <= out.size <= most_shared and operands[-1].ndim == 1
-    if can_share and share_loop(ufunc, *operands, or_alone=is_alone):
+    if can_share and share_loop(ufunc, *operands):
         return
     if is_alone:
         ufunc(*operands)

@@ -13,7 +13,6 @@ from numba import types
 from numba.core import cgutils
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic, register_jitable
-from numba.np.arrayobj import populate_array
 
 from ._vectors import LANES, SIDE, pack_lanes
 
@@ -41,6 +40,8 @@ def on_stack(count: int) -> Any:
         kind = types.Array(array.dtype, 1, "C")
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            from numba.np.arrayobj import populate_array  # which takes long, and compilers alone need
+
             element = context.get_data_type(kind.dtype)
             length, size = (
                 context.get_constant(types.intp, each) for each in (count, context.get_abi_sizeof(element))

@@ -20,6 +20,7 @@ from ._packing import on_stack
 from ._slices import ALIGNED, all_packed
 from ._small import shared_cross_rows
 from ._teams import helpers_for, job_of, seats, share
+from ._teams import load as load_team
 from ._threads import anyone_waits, may_wait_awake, thread_count
 from ._ufuncs import Ufunc, cross_rows_ufunc, loop_of
 
@@ -34,7 +35,7 @@ _I64 = ir.IntType(64)
 _LOOP = ir.FunctionType(ir.VoidType(), [_I64] * 4)  # three addresses, and one of what no loop here looks at
 
 
-def share_loop(ufunc: Ufunc, *arrays: Array, or_alone: bool) -> bool:
+def share_loop(ufunc: Ufunc, *arrays: Array) -> bool:
     """``ufunc(*arrays)``, which fills the last one, with threads that wait; False where that is not to be.
 
     Parameters
@@ -44,14 +45,12 @@ def share_loop(ufunc: Ufunc, *arrays: Array, or_alone: bool) -> bool:
     *arrays : arrays
         Of its dtype, and with the axes that its layout tells; none is shared unless all are aligned. Slices
         along the first axis of each belong together.
-    or_alone : bool
-        Whether this thread is to do all where nobody waits yet.
     """
     threads = thread_count()
     if threads == 1 or not (may_wait_awake(threads) and all(array.flags.aligned for array in arrays)):
         return False
     helpers = helpers_for(threads)
-    if not (or_alone or anyone_waits()):
+    if not anyone_waits():
         return False
     layout = tuple([each for array in arrays for each in (array.shape, array.strides)])
     count, block, numbers = _cut(ufunc, threads, layout)
@@ -60,6 +59,13 @@ def share_loop(ufunc: Ufunc, *arrays: Array, or_alone: bool) -> bool:
     if flags:
         report(flags, ufunc.__name__)
     return True
+
+
+def load() -> None:
+    """Compile what shares a loop, which calls that follow each other would do."""
+    nothing = np.zeros(0, np.int64)
+    _share(0, nothing, nothing, nothing, nothing, 0, 1, 0, 0)
+    load_team()
 
 
 @lru_cache(MOST_LAYOUTS)
@@ -95,7 +101,7 @@ def share_cross(a: Array, b: Array, out: Array | None = None) -> Array | None:
         return None
     rows = out.reshape(-1, 3)
     factors = (each if len(each) == len(rows) else np.broadcast_to(each, rows.shape) for each in packed)
-    return out if share_loop(cross_rows_ufunc(out.dtype), *factors, rows, or_alone=True) else None
+    return out if share_loop(cross_rows_ufunc(out.dtype), *factors, rows) else None
 
 
 shared_cross_rows.update((np.dtype(char), share_cross) for char in "bBhHiIlLqQefd")

@@ -87,9 +87,14 @@ def helpers_for(threads: int) -> int:
     """
     helpers = min(threads, SEATS) - 1
     if helpers > 0 and _threads.calls_follow():
-        _rounds(PATIENCE)  # loads what helpers run: in their threads that would keep the GIL from this one
+        load()
         _threads.seat(helpers, seats)
     return helpers
+
+
+def load() -> None:
+    """Load what helpers run: in their threads that would keep the GIL from others."""
+    _rounds(PATIENCE)
 
 
 def _move_away() -> bool:

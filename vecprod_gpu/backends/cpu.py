@@ -200,7 +200,7 @@ def _share_outer(a: Array, b: Array, out: Array) -> bool:
     if len(out) == 1:  # whose rows are products as well
         a, out = a.reshape(m, 1), out.reshape(m, 1, n)
     a, b = broadcast_to(a, out.shape[:2]), broadcast_to(b, (len(out), n))
-    return share_loop(outer_rows_ufunc(out.dtype), a, b, out, or_alone=out.nbytes <= ALONE_OUTER_BYTES)
+    return share_loop(outer_rows_ufunc(out.dtype), a, b, out)
 
 
 def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
