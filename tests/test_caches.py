@@ -256,6 +256,53 @@ def test_the_compiler_comes_once_something_is_to_be_compiled(tmp_path):
         assert ended.stdout.strip() == compiler, ended.stderr
 
 
+CALLER_AND_CALLED = """
+from vecprod_gpu.backends._numba import compiled
+
+@compiled()
+def twice(x):
+    return 2 * x
+
+@compiled()
+def four_times(x):
+    return twice(twice(x))
+"""
+
+
+def test_what_was_loaded_can_be_part_of_what_is_compiled(tmp_path):
+    """Numba has bitcode of it for that, which a load leaves as it is."""
+    (tmp_path / "functions.py").write_text(CALLER_AND_CALLED)
+    called = "from functions import *; print(twice(3), twice.stats.cache_hits.total())"
+    both = f"{called}; print(four_times(3), four_times.stats.cache_hits.total())"
+    cases = [(called, ["6 0"]), (both, ["6 1", "12 0"]), (both, ["6 1", "12 1"])]
+    for statements, results in cases:
+        ended = run_python(statements, NUMBA_CACHE_DIR=str(tmp_path / "cache"), PYTHONPATH=str(tmp_path))
+        assert ended.stdout.splitlines() == results, ended.stderr
+
+
+ENTRY_POINTS = """
+import importlib.metadata, sys
+import numpy as np
+import vecprod_gpu as vp
+
+asked = []
+look_up = importlib.metadata.entry_points
+importlib.metadata.entry_points = lambda **which: asked.append(which) or look_up(**which)
+
+X = np.ones((100, 40))
+assert vp.linreg_gradient(X, X[:, 0], np.zeros(40)).tolist() == [-1] * 40
+assert "numba" in sys.modules
+print(len(asked))
+"""
+
+
+def test_code_is_loaded_without_a_look_for_extensions_of_numba(tmp_path):
+    """Which reads what every installed package says of itself."""
+    for look_ups in ("1", "0"):  # Numba's compiler does
+        ended = run_python(ENTRY_POINTS, NUMBA_CACHE_DIR=str(tmp_path))
+        assert ended.stdout.strip() == look_ups, ended.stderr
+
+
 def test_each_state_of_the_sources_has_a_folder_of_its_own(tmp_path):
     """Also what a kernel only calls: Numba looks at the kernel's own file."""
     package = copy_of_the_package(tmp_path)

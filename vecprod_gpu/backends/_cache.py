@@ -19,6 +19,7 @@ import llvmlite.binding
 import numba
 from numba.core import environment
 from numba.core.caching import FunctionCache, NullCache
+from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime import _nrt_python
 
@@ -122,14 +123,48 @@ def _loading(context: Any) -> Iterator[None]:
     It would import that first, scipy's linear algebra included, which takes longer than its own import, and
     compile the functions that compiled code has in itself. The caller holds the compiler's lock.
     """
-    rebuild = environment._rebuild_env
+    rebuild, code = environment._rebuild_env, context.codegen()
     context.refresh = _show_runtime  # in place of the method, which a compilation needs
+    code._library_class = _Library  # in place of that of its class
     environment._rebuild_env = _environment
     try:
         yield
     finally:
-        del context.refresh
+        del context.refresh, code._library_class
         environment._rebuild_env = rebuild
+
+
+class _Library(JITCodeLibrary):  # type: ignore[misc]
+    """Code that was kept, whose bitcode is parsed once another function is to have it in itself.
+
+    Most never is, and parsing it would take twice as long as all else that a load does.
+    """
+
+    @classmethod
+    def _unserialize(cls, codegen: Any, state: Any) -> Any:
+        name, kind, code = state
+        if kind != "object":
+            return super()._unserialize(codegen, state)
+        machine_code, bitcode = code
+        library = super()._unserialize(codegen, (name, kind, (machine_code, _no_bitcode())))
+        library._shared_module, library._machine_code, library._bitcode = None, machine_code, bitcode
+        return library
+
+    def get_pointer_to_function(self, name: str) -> Any:
+        """Its address; 0 where there is none of that name, for which the engine must not be asked."""
+        if name.encode() + b"\0" in self._machine_code:  # whose symbols end so in any format of object files
+            self._codegen._engine._defined_symbols.add(name)
+        return super().get_pointer_to_function(name)
+
+    def _get_module_for_linking(self) -> Any:
+        if self._shared_module is None:
+            self._shared_module = llvmlite.binding.parse_bitcode(self._bitcode)
+        return self._shared_module
+
+
+@cache
+def _no_bitcode() -> bytes:
+    return llvmlite.binding.parse_assembly("").as_bitcode()  # type: ignore[no-any-return]
 
 
 @cache

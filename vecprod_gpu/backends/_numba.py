@@ -26,6 +26,14 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
         with global_compiler_lock:  # the decorator imports modules of Numba: a fork waits for them
             dispatcher = numba.njit(nogil=True, **options)(function)
         dispatcher._cache = _cache.LateFiles(function)
+        dispatcher._compilation_chain_init_hook = _without_extensions
         return dispatcher
 
     return compile_lazily
+
+
+def _without_extensions() -> None:
+    """Look for no packages that add types to Numba, which reads what every installed package says of itself.
+
+    None of their types comes here.
+    """
