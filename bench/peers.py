@@ -102,7 +102,7 @@ def threads() -> dict[str, int]:
 
     XLA tells of its threads nowhere: those that run are counted, and none are before its first computation.
     """
-    from vecprod_gpu.backends._threads import thread_count
+    from vecprod_gpu.backends._cpu.threads.pools import thread_count
 
     counts = {"ours": thread_count()}
     torch, _ = load("torch")

@@ -493,40 +493,40 @@ class TestCpu:
     @pytest.mark.parametrize("blocks", [1, 2, 3, 4, 5, 7, 64, 65, 130, 200])
     def test_stripes_follow_one_tree(self, rng, monkeypatch, blocks):
         """However many blocks a stripe has, up to all of them."""
-        from vecprod_gpu.backends import _moments
+        from vecprod_gpu.backends._cpu.moments import operations
 
-        rows = _moments.rows_per_block(40, np.dtype(float))
+        rows = operations.rows_per_block(40, np.dtype(float))
         X = rng.standard_normal((1, rows * (blocks - 1) + 3, 40))
         striped = digests(*both(cpu(), X))
-        monkeypatch.setattr(_moments, "STRIPES", 1)
+        monkeypatch.setattr(operations, "STRIPES", 1)
         assert digests(*both(cpu(), X)) == striped
 
     @pytest.mark.parametrize("group_bytes", [1, 64 << 20])
     def test_groups_of_blocks_do_not_show(self, rng, monkeypatch, group_bytes):
-        from vecprod_gpu.backends import _moments
+        from vecprod_gpu.backends._cpu.moments import operations
 
         X, _, weights = draw(rng, (1, 3000, 300), "float64", "float64", True)
         usual = digests(*both(cpu(), X, None, weights))
-        monkeypatch.setattr(_moments, "GROUP_BYTES", group_bytes)
+        monkeypatch.setattr(operations, "GROUP_BYTES", group_bytes)
         assert digests(*both(cpu(), X, None, weights)) == usual
 
     def test_one_compilation_serves_every_layout(self, rng):
-        from vecprod_gpu.backends import _moment_sums
+        from vecprod_gpu.backends._cpu.moments import block_sums
 
         for shape, kernel in (((2, 30, 5), "sum_stripes"), ((1, 30, 260), "pack_blocks")):
             X, Y, weights = draw(rng, shape, "float32", "float64", True)
             for odd in layouts(X).values():
                 both(cpu(), odd, Y, weights, "float64")
                 both(cpu(), odd, None, None, "float64")
-            function = getattr(_moment_sums, kernel)
-            dispatcher = _moment_sums.for_dtypes(function, np.dtype("float32"), np.dtype("float64"))
+            function = getattr(block_sums, kernel)
+            dispatcher = block_sums.for_dtypes(function, np.dtype("float32"), np.dtype("float64"))
             assert len(dispatcher.signatures) == 1
-        for helper in (_moment_sums.merge_heads, _moment_sums.merge_panels):
+        for helper in (block_sums.merge_heads, block_sums.merge_panels):
             assert len(helper.signatures) <= 2  # the summing dtypes
 
     def test_memory_of_wide_matrices_is_bounded(self, rng):
         """Not one matrix for each stripe."""
-        from vecprod_gpu.backends import _moments
+        from vecprod_gpu.backends._cpu.moments import operations
 
         X = rng.standard_normal((1, 20_000, 400), np.float32)
         out = np.empty((1, 400, 400), np.float32)
@@ -537,7 +537,7 @@ class TestCpu:
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert peak < 3 * 8 * out.size + 2 * _moments.GROUP_BYTES
+        assert peak < 3 * 8 * out.size + 2 * operations.GROUP_BYTES
 
     def test_supports_what_it_computes(self):
         for operation in ("gram", "co_moments"):
@@ -574,14 +574,14 @@ class TestShortRows:
     @pytest.mark.parametrize("shift", [0.0, 1.0, 1e3, 1e9, np.inf, np.nan])
     def test_blocks_that_would_lose_digits_are_left_to_be_centred(self, rng, shift, beside):
         """Those in which rows that the pivot is taken from lie apart from all others."""
-        from vecprod_gpu.backends import _short_rows
+        from vecprod_gpu.backends._cpu.moments import short_rows
 
         X, y, weights = rng.standard_normal((1, 500, 6)), rng.standard_normal((1, 500, 1)), np.empty((1, 0))
         (X[0, :8, 5] if beside == "X" else y[0, :8, 0])[...] += shift
-        vectors, targets = _short_rows.vectors_of(6, 1, X.dtype)
-        memory = _short_rows.short_row_memory(500, 6, X.dtype, X.dtype, vectors)
+        vectors, targets = short_rows.vectors_of(6, 1, X.dtype)
+        memory = short_rows.short_row_memory(500, 6, X.dtype, X.dtype, vectors)
         head, matrix = poisoned(8, np.float64), poisoned((7, 7), np.float64)
-        keeps_digits = _short_rows.sum_short_rows(
+        keeps_digits = short_rows.sum_short_rows(
             (0,) * vectors, (0,) * targets, X, y, weights, 0, 0, 500, np.zeros(7), memory, head, matrix
         )
         assert keeps_digits == (shift < 1e3)

@@ -7,11 +7,11 @@ import pytest
 
 import vecprod_gpu as vp
 
-cpu = importlib.import_module("vecprod_gpu.backends.cpu")
-outers = importlib.import_module("vecprod_gpu.backends._outers")
-ufuncs = importlib.import_module("vecprod_gpu.backends._ufuncs")
-stores = importlib.import_module("vecprod_gpu.backends._stores")
-team_loops = importlib.import_module("vecprod_gpu.backends._team_loops")
+outers = importlib.import_module("vecprod_gpu.backends._cpu.products.outers")
+operations = importlib.import_module("vecprod_gpu.backends._cpu.products.operations")
+ufuncs = importlib.import_module("vecprod_gpu.backends._cpu.products.ufuncs")
+stores = importlib.import_module("vecprod_gpu.backends._cpu.products.stores")
+shared_loops = importlib.import_module("vecprod_gpu.backends._cpu.products.shared_loops")
 
 
 def numbers(rng, shape, dtype):
@@ -26,12 +26,12 @@ def numbers(rng, shape, dtype):
 def way(request, monkeypatch):
     """Every part goes that way, and results need not be large for it."""
     monkeypatch.setattr(stores.Stores, "_way", lambda self: request.param)
-    monkeypatch.setattr(cpu, "LAST_CACHE_BYTES", 1 << 18)
+    monkeypatch.setattr(operations, "LAST_CACHE_BYTES", 1 << 18)
     monkeypatch.setattr("vecprod_gpu._short_products.SMALL_CROSS_BYTES", 0)
-    monkeypatch.setattr(cpu, "SMALL_CROSS_BYTES", 1 << 18)
-    monkeypatch.setattr(cpu, "ALONE_OUTER_BYTES", 1 << 18)
+    monkeypatch.setattr(operations, "SMALL_CROSS_BYTES", 1 << 18)
+    monkeypatch.setattr(operations, "ALONE_OUTER_BYTES", 1 << 18)
     monkeypatch.setattr("vecprod_gpu._short_products.SMALL_OUTER_BYTES", 1 << 18)
-    monkeypatch.setattr(team_loops, "may_wait_awake", lambda threads: False)
+    monkeypatch.setattr(shared_loops, "may_wait_awake", lambda threads: False)
     return request.param
 
 
@@ -53,10 +53,10 @@ def test_an_operand_that_is_broadcast_takes_no_memory(monkeypatch, rng):
     """What fits the last cache but for copies of one vector that nobody makes is written into it."""
     b = numbers(rng, (1000, 3), "f")
     out = np.empty_like(b)
-    monkeypatch.setattr(cpu, "LAST_CACHE_BYTES", 2 * b.nbytes)
+    monkeypatch.setattr(operations, "LAST_CACHE_BYTES", 2 * b.nbytes)
     for one in (b[:1], np.broadcast_to(b[0], b.shape)):
-        assert not cpu._goes_to_memory(np.broadcast_to(one, b.shape), b, out)
-    assert cpu._goes_to_memory(b.copy(), b, out)
+        assert not operations._goes_to_memory(np.broadcast_to(one, b.shape), b, out)
+    assert operations._goes_to_memory(b.copy(), b, out)
 
 
 @pytest.mark.parametrize("dtype", "bIefdFD")

@@ -17,7 +17,7 @@ import pytest
 import vecprod_gpu as vp
 from tests import workers
 from tests.workers import PATIENCE, ROOT, in_children, run_python
-from vecprod_gpu.backends import _threads
+from vecprod_gpu.backends._cpu.threads import pools
 
 VECTORS = 400_000  # of three float32: several blocks
 
@@ -27,11 +27,11 @@ can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no
 @pytest.fixture
 def four_threads(monkeypatch):
     """A fresh pool of four threads, however few processors there are."""
-    monkeypatch.setattr(_threads, "thread_count", lambda: 4)
-    monkeypatch.setattr(_threads, "_pool", None)
+    monkeypatch.setattr(pools, "thread_count", lambda: 4)
+    monkeypatch.setattr(pools, "_pool", None)
     yield
-    if _threads._pool is not None:
-        _threads._pool.shutdown()
+    if pools._pool is not None:
+        pools._pool.shutdown()
 
 
 # --- The same bits, whoever calls ------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_a_fork_amid_a_parallel_call_leaves_the_child_working(four_threads):
         working.release()
         may_end.wait()
 
-    caller = threading.Thread(target=_threads.for_each_block, args=(task, 8, 1))
+    caller = threading.Thread(target=pools.for_each_block, args=(task, 8, 1))
     caller.start()
     for _ in range(4):
         working.acquire()
@@ -161,7 +161,7 @@ def test_a_fork_amid_a_parallel_call_leaves_the_child_working(four_threads):
 @can_fork
 def test_a_fork_while_the_pool_is_being_made_leaves_the_child_working():
     expected = workers.all_bits("cpu")
-    with _threads._lock:
+    with pools._lock:
         assert in_children("fork", 1, workers.all_bits, "cpu") == [expected]
 
 
@@ -286,7 +286,7 @@ def test_an_interrupt_waits_for_the_threads_that_help(four_threads):
         ended.append(start)
 
     with pytest.raises(KeyboardInterrupt):
-        _threads.for_each_block(task, 100, 1)
+        pools.for_each_block(task, 100, 1)
     assert 1 <= len(ended) == len(begun) <= 3
 
 
@@ -312,7 +312,7 @@ def test_a_helper_is_waited_for_though_its_start_failed(error, four_threads, mon
 
     monkeypatch.setattr(ThreadPoolExecutor, "submit", submit_and_fail)
     with contextlib.suppress(KeyboardInterrupt):
-        _threads.for_each_block(task, 4, 1)
+        pools.for_each_block(task, 4, 1)
     assert begun
     assert sorted(ended) == sorted(begun)
     if error is not KeyboardInterrupt:
@@ -326,12 +326,12 @@ def test_a_busy_pool_delays_nobody(four_threads):
         working.release()
         may_end.wait()
 
-    hog = threading.Thread(target=_threads.for_each_block, args=(task, 8, 1))
+    hog = threading.Thread(target=pools.for_each_block, args=(task, 8, 1))
     hog.start()
     for _ in range(4):
         working.acquire()
     done = []
-    _threads.for_each_block(lambda start, stop: done.append(start), 8, 1)
+    pools.for_each_block(lambda start, stop: done.append(start), 8, 1)
     assert done == list(range(8))
     may_end.set()
     hog.join()
@@ -349,9 +349,9 @@ def test_an_error_in_a_helping_thread_is_raised_by_the_call(four_threads):
             raise LookupError("in a helper")
 
     with pytest.raises(LookupError, match="in a helper"):
-        _threads.for_each_block(task, 8, 1)
+        pools.for_each_block(task, 8, 1)
     done = []
-    _threads.for_each_block(lambda start, stop: done.append(start), 8, 1)
+    pools.for_each_block(lambda start, stop: done.append(start), 8, 1)
     assert sorted(done) == list(range(8))
 
 
@@ -364,7 +364,7 @@ def test_helping_threads_inherit_errstate(four_threads):
         seen[threading.current_thread()] = np.geterr()["under"]
 
     with np.errstate(under="call"):
-        _threads.for_each_block(task, 4, 1)
+        pools.for_each_block(task, 4, 1)
     assert list(seen.values()) == ["call"] * 4
 
 

@@ -12,14 +12,14 @@ import pytest
 
 import vecprod_gpu as vp
 from tests.workers import in_children
-from vecprod_gpu.backends import _memory
+from vecprod_gpu.backends._cpu import memory
 
 VECTORS = 400_000  # of three float32, whose products are large
 FEWER = 50_000  # whose products are medium
 PATIENCE = 10.0  # seconds
 
 can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-can_pool = pytest.mark.skipif(not _memory._CAN_POOL, reason="the system has no MADV_FREE")
+can_pool = pytest.mark.skipif(not memory._CAN_POOL, reason="the system has no MADV_FREE")
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def no_kept_memory(monkeypatch):
     """Blocks that earlier tests left behind, or have yet to give back, are out of the way."""
     gc.collect()
     for name in ("_medium", "_warm", "_given"):
-        monkeypatch.setattr(_memory, name, deque(maxlen=getattr(_memory, name).maxlen))
+        monkeypatch.setattr(memory, name, deque(maxlen=getattr(memory, name).maxlen))
 
 
 def product(scale, vectors=VECTORS):
@@ -44,7 +44,7 @@ def holds(array, scale):
 
 def kept():
     """The sizes of all blocks that wait for their reuse."""
-    return [len(block) for block in (*_memory._medium, *_memory._warm, *_memory._given)]
+    return [len(block) for block in (*memory._medium, *memory._warm, *memory._given)]
 
 
 def loan_of(array):
@@ -108,20 +108,20 @@ class TestReusedMemory:
         assert not any(np.shares_memory(view, other) for other in others)
 
     def test_is_kept_in_bounds(self, monkeypatch):
-        monkeypatch.setattr(_memory, "KEPT_BYTES", 3 * product(0).nbytes)
+        monkeypatch.setattr(memory, "KEPT_BYTES", 3 * product(0).nbytes)
         results = [product(scale) for scale in range(6)]
         results.clear()
-        assert 0 < sum(kept()) <= _memory.KEPT_BYTES
+        assert 0 < sum(kept()) <= memory.KEPT_BYTES
 
     def test_is_of_few_medium_results(self):
-        results = [product(scale, FEWER) for scale in range(3 * _memory.MEDIUM_BLOCKS)]
+        results = [product(scale, FEWER) for scale in range(3 * memory.MEDIUM_BLOCKS)]
         results.clear()
-        assert 0 < len(kept()) <= _memory.MEDIUM_BLOCKS
+        assert 0 < len(kept()) <= memory.MEDIUM_BLOCKS
 
     @pytest.mark.parametrize("dtype", "?bHilqfdFDg")
     def test_is_of_any_dtype(self, dtype):
-        for shape in ((_memory.MEDIUM_BYTES,), (3, _memory.MEDIUM_BYTES, 2)):
-            array = _memory.empty(shape, np.dtype(dtype))
+        for shape in ((memory.MEDIUM_BYTES,), (3, memory.MEDIUM_BYTES, 2)):
+            array = memory.empty(shape, np.dtype(dtype))
             assert array.shape == shape
             assert array.dtype is np.dtype(dtype)
             assert array.flags.c_contiguous
@@ -130,18 +130,18 @@ class TestReusedMemory:
             assert (array == 1).all()
 
     def test_is_given_to_the_system_past_a_bound(self, monkeypatch):
-        monkeypatch.setattr(_memory, "WARM_BYTES", 2 * product(0).nbytes)
+        monkeypatch.setattr(memory, "WARM_BYTES", 2 * product(0).nbytes)
         results = [product(scale) for scale in range(6)]
         results.clear()
         wait_until_kept()
-        assert sum(map(len, _memory._warm)) <= _memory.WARM_BYTES < sum(kept())
+        assert sum(map(len, memory._warm)) <= memory.WARM_BYTES < sum(kept())
         assert holds(product(7), 7)
 
     def test_does_not_serve_a_much_smaller_result(self):
-        large = _memory.empty((4 * _memory.LARGE_BYTES,), np.dtype(np.uint8))
+        large = memory.empty((4 * memory.LARGE_BYTES,), np.dtype(np.uint8))
         del large
-        assert _memory.empty((_memory.LARGE_BYTES,), np.dtype(np.uint8)).size == _memory.LARGE_BYTES
-        assert max(kept()) == 4 * _memory.LARGE_BYTES
+        assert memory.empty((memory.LARGE_BYTES,), np.dtype(np.uint8)).size == memory.LARGE_BYTES
+        assert max(kept()) == 4 * memory.LARGE_BYTES
 
     @can_fork
     def test_is_its_own_in_a_forked_child(self):
@@ -154,10 +154,10 @@ class TestReusedMemory:
             theirs = product(3)  # in the child's copy of the spare block
             return bool(holds(theirs, 3) and (mine == -1).all())
 
-        before = spare_block[_memory.OFFSET :][:64]
+        before = spare_block[memory.OFFSET :][:64]
         assert in_children("fork", 2, overwrite) == [True, True]
         assert holds(mine, 1)
-        assert spare_block[_memory.OFFSET :][:64] in (
+        assert spare_block[memory.OFFSET :][:64] in (
             before,
             bytes(64),
         )  # untouched, or taken back by the system
@@ -169,4 +169,4 @@ def test_memory_that_cannot_be_had_is_refused_as_numpy_refuses_it():
         with pytest.raises((MemoryError, ValueError)) as numpys:
             np.empty(shape)
         with pytest.raises(numpys.type):
-            _memory.empty(shape, np.dtype(np.float64))
+            memory.empty(shape, np.dtype(np.float64))

@@ -5,8 +5,8 @@ import pytest
 
 from tests.workers import run_with_narrow_registers
 from vecprod_gpu.backends import cpu
-from vecprod_gpu.backends._lane_triangles import MOST_COLUMNS
-from vecprod_gpu.backends._moment_lanes import fits_lanes
+from vecprod_gpu.backends._cpu.moments.lane_triangles import MOST_COLUMNS
+from vecprod_gpu.backends._cpu.moments.lanes import fits_lanes
 
 SPLITS = [(p, columns - p) for columns in range(1, MOST_COLUMNS + 3) for p in {0, 1, columns - 1, columns}]
 

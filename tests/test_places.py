@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from vecprod_gpu.backends import _places, _threads
+from vecprod_gpu.backends._cpu.threads import places, pools
 
 ALLOWED = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 pytestmark = pytest.mark.skipif(
-    _places.current_processor is None or len(ALLOWED) < 2,
+    places.current_processor is None or len(ALLOWED) < 2,
     reason="there is one processor, or the system lets no thread choose its own",
 )
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 def caller(monkeypatch):
     """Where the next callers run, by their word: a list of one processor."""
     here = [ALLOWED[0]]
-    monkeypatch.setattr(_places, "current_processor", lambda: here[0])
+    monkeypatch.setattr(places, "current_processor", lambda: here[0])
     return here
 
 
@@ -28,9 +28,9 @@ def caller(monkeypatch):
 def pool(monkeypatch, caller):
     """A fresh pool for `for_each_block`, whose two threads wait."""
     monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
-    monkeypatch.setattr(_threads, "_limit", None)
-    with _threads._Pool(2) as pool:
-        monkeypatch.setattr(_threads, "_pool", pool)
+    monkeypatch.setattr(pools, "_limit", None)
+    with pools._Pool(2) as pool:
+        monkeypatch.setattr(pools, "_pool", pool)
         both = threading.Barrier(2)
         assert pool.start(lambda: both.wait(30), 2)
         wait_for_both(pool)
@@ -53,7 +53,7 @@ def call(pool):
         met.wait(30)
         seen[threading.get_native_id()] = os.sched_getaffinity(0)
 
-    _threads.for_each_block(task, 2, 1)
+    pools.for_each_block(task, 2, 1)
     wait_for_both(pool)
     assert seen.pop(caller) == set(ALLOWED)
     return seen.popitem()[1]
@@ -75,7 +75,7 @@ def test_a_task_may_let_its_thread_roam_until_it_waits(pool, caller):
     all_there, seen = threading.Barrier(3), []
 
     def task():
-        _threads.roam()
+        pools.roam()
         seen.append(os.sched_getaffinity(0))
         all_there.wait(30)
 
@@ -87,7 +87,7 @@ def test_a_task_may_let_its_thread_roam_until_it_waits(pool, caller):
 
 
 def test_a_thread_of_no_pool_roams_already(pool):
-    _threads.roam()
+    pools.roam()
     assert os.sched_getaffinity(0) == set(ALLOWED)
 
 
@@ -143,7 +143,7 @@ def test_an_interrupted_caller_is_followed_by_one_that_does_it_all(pool, caller,
 def test_a_thread_that_began_on_one_processor_stays_there(caller):
     def narrow_pool():
         os.sched_setaffinity(0, {ALLOWED[0]})
-        with _threads._Pool(1) as pool:
+        with pools._Pool(1) as pool:
             pool.start(lambda: None, 1)
             while not pool.places._waiting:
                 time.sleep(0.001)
@@ -159,7 +159,7 @@ def test_a_thread_that_began_on_one_processor_stays_there(caller):
 
 def test_many_threads_are_left_where_they_are(pool, caller, monkeypatch):
     call(pool)
-    monkeypatch.setattr(_places, "MOST", 1)
+    monkeypatch.setattr(places, "MOST", 1)
     caller[0] = ALLOWED[1]
     pool.places.make_room()
     assert where_they_wait(pool) == [set(ALLOWED) - {ALLOWED[0]}] * 2
@@ -177,10 +177,10 @@ def test_a_system_that_forbids_it_is_obeyed(pool, caller, monkeypatch):
 
 
 def test_a_system_that_does_not_tell_changes_nothing(monkeypatch):
-    monkeypatch.setattr(_places, "current_processor", None)
-    with _threads._Pool(1) as pool:
+    monkeypatch.setattr(places, "current_processor", None)
+    with pools._Pool(1) as pool:
         pool.start(lambda: None, 1)
         pool.places.make_room()
         assert not pool.places._home
     monkeypatch.delattr(os, "sched_setaffinity")
-    assert _places._teller() is None
+    assert places._teller() is None

@@ -10,7 +10,7 @@ import pytest
 
 import vecprod_gpu as vp
 from tests.test_linreg import SHAPES, assert_close, draw, expected
-from vecprod_gpu.backends import _sums
+from vecprod_gpu.backends._cpu.linreg import passes
 from vecprod_gpu.errors import ArgumentError, DTypeError, ShapeError
 from vecprod_gpu.linreg import _plan
 
@@ -147,7 +147,7 @@ def test_a_pass_in_one_call_has_the_bits_of_one_on_threads(rng, columns, monkeyp
     how = {"l2": 0.5, "sample_weight": s, "return_loss": True}
     with vp.use_backend("cpu"):
         at_once = vp.linreg_gradient(X, y, w, **how), vp.linreg_step(X, y, w, 0.1, l1=0.2)
-        monkeypatch.setattr(_sums, "SERIAL_ELEMENTS", 0)
+        monkeypatch.setattr(passes, "SERIAL_ELEMENTS", 0)
         on_threads = vp.linreg_gradient(X, y, w, **how), vp.linreg_step(X, y, w, 0.1, l1=0.2)
     for ours, theirs in zip((*at_once[0], at_once[1]), (*on_threads[0], on_threads[1]), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -11,7 +11,8 @@ import pytest
 import vecprod_gpu as vp
 from tests.workers import ROOT
 from vecprod_gpu import _precompile, _precompile_command, cli
-from vecprod_gpu.backends import _processor, cpu
+from vecprod_gpu.backends._cpu import processor
+from vecprod_gpu.backends._cpu.products import operations
 
 
 def run_in(cache, *arguments):
@@ -204,15 +205,15 @@ def test_loops_past_the_cache_are_compiled_whatever_its_size(mebibytes, monkeypa
     built = set()
 
     def spy(name):
-        build = getattr(cpu, name)
+        build = getattr(operations, name)
 
         def building(dtype, past_cache=False):
             built.add((name, past_cache))
             return build(dtype, past_cache)
 
-        monkeypatch.setattr(cpu, name, building)
+        monkeypatch.setattr(operations, name, building)
 
-    for module in (cpu, _processor):
+    for module in (operations, processor):
         monkeypatch.setattr(module, "LAST_CACHE_BYTES", mebibytes << 20)
     names = ("cross_rows_ufunc", "outer_rows_ufunc")
     for name in names:

@@ -9,7 +9,7 @@ import pytest
 import vecprod_gpu as vp
 from tests.workers import run_python, run_with_narrow_registers
 from vecprod_gpu.backends import cpu
-from vecprod_gpu.backends._row_groups import ROWS, SHORT
+from vecprod_gpu.backends._cpu.linreg.row_groups import ROWS, SHORT
 
 NARROW_AND_WIDE = [("f", "f"), ("d", "d"), ("f", "d")]  # of X, and of all else
 
@@ -136,10 +136,10 @@ def test_what_is_asked_for_ahead_changes_no_bit(tmp_path):
 
 OTHERS_ASK = """
 import numpy as np
-from vecprod_gpu.backends import _processor
+from vecprod_gpu.backends._cpu import processor
 
-_processor.IS_ZEN = {is_zen}
-_processor.LAST_CACHE_BYTES = {cache}
+processor.IS_ZEN = {is_zen}
+processor.LAST_CACHE_BYTES = {cache}
 
 import vecprod_gpu as vp
 from tests.workers import digest

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from vecprod_gpu.backends._slices import tapered
+from vecprod_gpu.backends._cpu.threads.slices import tapered
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

@@ -7,7 +7,7 @@ import pytest
 
 import vecprod_gpu as vp
 from vecprod_gpu import _dispatch
-from vecprod_gpu.backends import _ufuncs
+from vecprod_gpu.backends._cpu.products import ufuncs
 
 DTYPES = ["e", "f", "d", "i", "D"]
 CALLS = {
@@ -45,11 +45,11 @@ CALLS = {
 def built():
     """The ufuncs, which a first larger call would have compiled."""
     for dtype in map(np.dtype, DTYPES):
-        _ufuncs.cross_ufunc(dtype)
-        _ufuncs.cross_rows_ufunc(dtype)
-        _ufuncs.outer_ufunc(dtype)
+        ufuncs.cross_ufunc(dtype)
+        ufuncs.cross_rows_ufunc(dtype)
+        ufuncs.outer_ufunc(dtype)
         if dtype.kind != "c":
-            _ufuncs.outer_rows_ufunc(dtype)
+            ufuncs.outer_rows_ufunc(dtype)
 
 
 @pytest.fixture(params=CALLS)

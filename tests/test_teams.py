@@ -12,23 +12,27 @@ import pytest
 import vecprod_gpu as vp
 from tests.workers import in_children
 from vecprod_gpu import _short_products
-from vecprod_gpu.backends import _geometry, _team_loops, _teams, _threads, cpu
-from vecprod_gpu.backends._atomics import add, give_way, look
+from vecprod_gpu.backends import cpu
+from vecprod_gpu.backends._cpu.geometry import operations as geometry
+from vecprod_gpu.backends._cpu.products import operations as products
+from vecprod_gpu.backends._cpu.products import shared_loops
+from vecprod_gpu.backends._cpu.threads import pools, teams
+from vecprod_gpu.backends._cpu.threads.atomics import add, give_way, look
 
 FOREVER = 1 << 40  # rounds
 
-can_move = pytest.mark.skipif(not _teams.CAN_MOVE, reason="the system lets no thread choose its processors")
+can_move = pytest.mark.skipif(not teams.CAN_MOVE, reason="the system lets no thread choose its processors")
 can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 
 
 def sharing(kernel):
     """A function that has a kernel done by a team."""
-    job = _teams.job_of(kernel)
+    job = teams.job_of(kernel)
 
     @numba.njit(nogil=True)
     def shared(seats, helpers, arguments, count, block):
         job_address, arguments_address = job(arguments)
-        return _teams.share(seats, helpers, job_address, arguments_address, 0, count, block)
+        return teams.share(seats, helpers, job_address, arguments_address, 0, count, block)
 
     return shared
 
@@ -61,7 +65,7 @@ visit_all, meet_all, fail_all = sharing(count_visits), sharing(meet), sharing(fa
 
 @pytest.fixture
 def seats():
-    return _teams.Seats()
+    return teams.Seats()
 
 
 @pytest.fixture
@@ -72,12 +76,12 @@ def sitting(seats):
     def sit(count):
         before = occupied(seats)
         for _ in range(count):
-            threads.append(threading.Thread(target=_teams._serve, args=(seats.address, FOREVER, False)))
+            threads.append(threading.Thread(target=teams._serve, args=(seats.address, FOREVER, False)))
             threads[-1].start()
         while occupied(seats) < before + count:
             time.sleep(0.001)
 
-    _teams._serve(_teams.Seats().address, 1, False)  # compiles it
+    teams._serve(teams.Seats().address, 1, False)  # compiles it
     yield sit
     while any(thread.is_alive() for thread in threads):
         seats.dismiss()
@@ -88,7 +92,7 @@ def sitting(seats):
 
 
 def occupied(seats):
-    return np.count_nonzero(seats._numbers[: _teams.SEATS, 0] != _teams.EMPTY)
+    return np.count_nonzero(seats._numbers[: teams.SEATS, 0] != teams.EMPTY)
 
 
 @pytest.mark.parametrize("helpers", [0, 1, 3])
@@ -119,11 +123,11 @@ def test_no_more_are_asked_than_may_help(seats, sitting):
 
 
 def test_nobody_is_waited_for_who_has_not_begun(seats):
-    seats._numbers[:3, 0] = _teams.FREE  # where no thread is that could see an order
+    seats._numbers[:3, 0] = teams.FREE  # where no thread is that could see an order
     visits = np.zeros(50, np.int64)
     visit_all(seats.address, 2, (visits, 1), 50, 5)
     assert (visits == 1).all()
-    assert seats._numbers[:3, 0].tolist() == [_teams.LEAVE, _teams.LEAVE, _teams.FREE]
+    assert seats._numbers[:3, 0].tolist() == [teams.LEAVE, teams.LEAVE, teams.FREE]
 
 
 def test_callers_share_the_helpers(seats, sitting):
@@ -146,7 +150,7 @@ def test_callers_share_the_helpers(seats, sitting):
 
 
 def test_patience_ends(seats):
-    _teams._serve(seats.address, 1000, True)
+    teams._serve(seats.address, 1000, True)
     assert occupied(seats) == 0
 
 
@@ -164,24 +168,24 @@ class TestBesideTheCaller:
         os.sched_setaffinity(0, allowed)
 
     def test_a_helper_leaves(self, seats, own_processor):
-        seats._numbers[_teams.SEATS, 0] = own_processor + 1
-        assert _teams._serve(seats.address, FOREVER, True)
+        seats._numbers[teams.SEATS, 0] = own_processor + 1
+        assert teams._serve(seats.address, FOREVER, True)
         assert occupied(seats) == 0
 
     def test_a_helper_elsewhere_stays(self, seats, own_processor):
-        seats._numbers[_teams.SEATS, 0] = own_processor + 2
-        assert not _teams._serve(seats.address, 10 * _teams.LOOK_AROUND, True)
+        seats._numbers[teams.SEATS, 0] = own_processor + 2
+        assert not teams._serve(seats.address, 10 * teams.LOOK_AROUND, True)
 
     def test_a_call_tells_where_the_caller_is(self, seats, own_processor):
         visit_all(seats.address, 1, (np.zeros(5, np.int64), 1), 5, 5)
-        assert seats._numbers[_teams.SEATS, 0] == own_processor + 1
+        assert seats._numbers[teams.SEATS, 0] == own_processor + 1
 
     def test_one_that_may_run_nowhere_else_stays_where_it_is(self, own_processor):
-        assert not _teams._move_away()
+        assert not teams._move_away()
         assert os.sched_getaffinity(0) == {own_processor}
 
     def test_and_then_leaves_its_seat_for_good(self, seats, own_processor):
-        seats._numbers[_teams.SEATS, 0] = own_processor + 1
+        seats._numbers[teams.SEATS, 0] = own_processor + 1
         seats.sit_down()
         assert occupied(seats) == 0
 
@@ -189,29 +193,29 @@ class TestBesideTheCaller:
 @can_move
 def test_a_helper_moves_away(monkeypatch):
     asked = []
-    monkeypatch.setattr(_teams, "processor", lambda: 3)
+    monkeypatch.setattr(teams, "processor", lambda: 3)
     monkeypatch.setattr(os, "sched_getaffinity", lambda thread: {1, 3, 5})
     monkeypatch.setattr(os, "sched_setaffinity", lambda thread, allowed: asked.append((thread, allowed)))
-    assert _teams._move_away()
+    assert teams._move_away()
     assert asked == [(0, {1, 5}), (0, {1, 3, 5})]
 
 
 def test_who_finds_no_seat_goes(seats):
-    seats._numbers[: _teams.SEATS, 0] = _teams.TAKEN
-    _teams._serve(seats.address, FOREVER, True)
-    assert (seats._numbers[: _teams.SEATS, 0] == _teams.TAKEN).all()
+    seats._numbers[: teams.SEATS, 0] = teams.TAKEN
+    teams._serve(seats.address, FOREVER, True)
+    assert (seats._numbers[: teams.SEATS, 0] == teams.TAKEN).all()
 
 
 def test_one_function_may_have_several_jobs_done(seats, sitting):
-    first, second = _teams.job_of(meet), _teams.job_of(count_visits)
+    first, second = teams.job_of(meet), teams.job_of(count_visits)
 
     @numba.njit(nogil=True)
     def both(seats, here, visits):
         # That of a helper comes first: one that has not begun when the work is done is told to leave.
         job, arguments = first((here.ctypes.data, 2))
-        _teams.share(seats, 1, job, arguments, 0, 2, 1)
+        teams.share(seats, 1, job, arguments, 0, 2, 1)
         job, arguments = second((visits, 2))
-        _teams.share(seats, 1, job, arguments, 0, visits.size, 3)
+        teams.share(seats, 1, job, arguments, 0, visits.size, 3)
 
     sitting(1)
     here, visits = np.zeros(1, np.int64), np.zeros(20, np.int64)
@@ -232,29 +236,29 @@ def test_a_failure_anywhere_is_raised(helpers, seats, sitting):
 def three_threads(monkeypatch):
     """As if there were a processor for each."""
     monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
-    monkeypatch.setattr(_threads, "_limit", None)
-    monkeypatch.setattr(_threads, "_pool", None)
-    monkeypatch.setattr(_threads, "_processors", lambda: 3)
-    monkeypatch.setattr(_threads, "SLEEPS", False)
-    monkeypatch.setattr(_threads, "SOON", 1e9)
-    monkeypatch.setattr(_threads, "_seated", [])
+    monkeypatch.setattr(pools, "_limit", None)
+    monkeypatch.setattr(pools, "_pool", None)
+    monkeypatch.setattr(pools, "_processors", lambda: 3)
+    monkeypatch.setattr(pools, "SLEEPS", False)
+    monkeypatch.setattr(pools, "SOON", 1e9)
+    monkeypatch.setattr(pools, "_seated", [])
     yield
-    if _threads._pool is not None:
-        _threads._pool.shutdown()
-    assert not _threads._seated
+    if pools._pool is not None:
+        pools._pool.shutdown()
+    assert not pools._seated
 
 
 @pytest.fixture
 def two_seated(three_threads, monkeypatch):
     """Two threads of the pool that wait for a minute, and never leave their seats to move."""
-    monkeypatch.setattr(_teams, "CAN_MOVE", False)
-    monkeypatch.setattr(_teams, "PATIENCE", 60.0)
-    _teams._rounds(60.0)
-    _threads.seat(2, _teams.seats)
-    while occupied(_teams.seats) < 2:
+    monkeypatch.setattr(teams, "CAN_MOVE", False)
+    monkeypatch.setattr(teams, "PATIENCE", 60.0)
+    teams._rounds(60.0)
+    pools.seat(2, teams.seats)
+    while occupied(teams.seats) < 2:
         time.sleep(0.001)
     yield
-    _teams.seats.dismiss()
+    teams.seats.dismiss()
 
 
 @pytest.mark.usefixtures("three_threads")
@@ -278,31 +282,31 @@ class TestOfGradients:
 
     def test_helpers_are_called(self, problem, monkeypatch):
         called = []
-        monkeypatch.setattr(_threads, "seat", lambda *call: called.append(call))
+        monkeypatch.setattr(pools, "seat", lambda *call: called.append(call))
         with vp.use_backend("cpu"):
             vp.linreg_gradient(*problem)
-        assert called == [(2, _teams.seats)]
+        assert called == [(2, teams.seats)]
 
     def test_are_not_called_for_a_call_alone(self, problem, monkeypatch):
-        monkeypatch.setattr(_threads, "SOON", -1.0)
+        monkeypatch.setattr(pools, "SOON", -1.0)
         with vp.use_backend("cpu"):
             vp.linreg_gradient(*problem)
-        assert _threads._pool is None
+        assert pools._pool is None
 
     @pytest.mark.parametrize(("name", "value"), [("SLEEPS", True), ("_processors", lambda: 2)])
     def test_sleep_where_they_are_to_or_would_be_too_many(self, name, value, problem, monkeypatch):
-        monkeypatch.setattr(_threads, name, value)
+        monkeypatch.setattr(pools, name, value)
         with vp.use_backend("cpu"):
             vp.linreg_gradient(*problem)
             vp.linreg_gradient(*problem)
-        assert _threads._pool is None
+        assert pools._pool is None
 
     def test_go_where_threads_are_needed_for_python(self, two_seated):
         all_there = threading.Barrier(3)
-        _threads.for_each_block(lambda start, stop: all_there.wait(30), 3, 1)
-        while _threads._seated:  # until the patience of a minute ends, where nobody told them to go
+        pools.for_each_block(lambda start, stop: all_there.wait(30), 3, 1)
+        while pools._seated:  # until the patience of a minute ends, where nobody told them to go
             time.sleep(0.001)
-        assert occupied(_teams.seats) == 0
+        assert occupied(teams.seats) == 0
 
     @can_fork
     def test_are_not_expected_in_a_forked_child(self, two_seated):
@@ -313,14 +317,14 @@ class TestOfGradients:
 def shared(monkeypatch):
     """How many slices each call of a ufunc shared, whether anybody waits or not."""
     counts = []
-    kernel = _team_loops._share
+    kernel = shared_loops._share
 
     def count(*arguments):
         counts.append(arguments[-4])
         return kernel(*arguments)
 
-    monkeypatch.setattr(_team_loops, "_share", count)
-    monkeypatch.setattr(_team_loops, "anyone_waits", lambda: True)
+    monkeypatch.setattr(shared_loops, "_share", count)
+    monkeypatch.setattr(shared_loops, "anyone_waits", lambda: True)
     return counts
 
 
@@ -330,7 +334,7 @@ class TestOfCrossProducts:
 
     @pytest.fixture(autouse=True)
     def small_ones_too(self, monkeypatch):
-        for module in (_short_products, cpu):
+        for module in (_short_products, products):
             monkeypatch.setattr(module, "ALONE_CROSS_BYTES", 1000)
         with vp.use_backend("cpu"):
             vp.cross(np.ones((9, 3)), np.ones((9, 3)))  # loads what the short way needs
@@ -370,9 +374,9 @@ class TestOfCrossProducts:
 
     def test_helpers_are_called(self, pair, monkeypatch):
         called = []
-        monkeypatch.setattr(_threads, "seat", lambda *call: called.append(call))
+        monkeypatch.setattr(pools, "seat", lambda *call: called.append(call))
         vp.cross(*pair)
-        assert called == [(2, _teams.seats)]
+        assert called == [(2, teams.seats)]
 
     def test_warn_as_numpy_does(self, pair, shared, two_seated):
         a, b = pair
@@ -409,8 +413,8 @@ class TestOfOtherUfuncs:
 
     @pytest.fixture(autouse=True)
     def small_ones_too(self, monkeypatch):
-        monkeypatch.setattr(cpu, "FEWEST_SHARED", 1000)
-        monkeypatch.setattr(_geometry, "FEWEST_SHARED", 1000)
+        monkeypatch.setattr(products, "FEWEST_SHARED", 1000)
+        monkeypatch.setattr(geometry, "FEWEST_SHARED", 1000)
         for name in ("SMALL_OUTER_BYTES", "SMALL_VECTORS_BYTES"):
             monkeypatch.setattr(_short_products, name, 0)
         with vp.use_backend("cpu"):
@@ -476,8 +480,8 @@ class TestOfOtherUfuncs:
             vp.triple_product(a, b, a * [1, 2, 3])
 
     def test_large_ones_go_another_way_where_nobody_waits(self, shared, monkeypatch, rng):
-        monkeypatch.setattr(_team_loops, "anyone_waits", lambda: False)
-        monkeypatch.setattr(cpu, "ALONE_OUTER_BYTES", 1000)
+        monkeypatch.setattr(shared_loops, "anyone_waits", lambda: False)
+        monkeypatch.setattr(products, "ALONE_OUTER_BYTES", 1000)
         a, b = rng.standard_normal((2, 5003, 3))
         np.testing.assert_array_equal(vp.batched_outer(a, b), a[:, :, None] * b[:, None])
         assert not shared
@@ -492,4 +496,4 @@ class TestOfOtherUfuncs:
 
 
 def seats_taken():
-    return occupied(_teams.seats)
+    return occupied(teams.seats)

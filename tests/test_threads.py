@@ -9,7 +9,7 @@ import pytest
 import vecprod_gpu as vp
 from tests import workers
 from tests.workers import in_children, run_python
-from vecprod_gpu.backends import _threads
+from vecprod_gpu.backends._cpu.threads import pools
 
 MOST = 5
 
@@ -20,11 +20,11 @@ can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no
 def five_threads_at_most(monkeypatch):
     """As many as five, however few processors there are, and a fresh pool."""
     monkeypatch.setenv("NUMBA_NUM_THREADS", str(MOST))
-    monkeypatch.setattr(_threads, "_limit", None)
-    monkeypatch.setattr(_threads, "_pool", None)
+    monkeypatch.setattr(pools, "_limit", None)
+    monkeypatch.setattr(pools, "_pool", None)
     yield
-    if _threads._pool is not None:
-        _threads._pool.shutdown()
+    if pools._pool is not None:
+        pools._pool.shutdown()
 
 
 def threads_at_once():
@@ -37,7 +37,7 @@ def threads_at_once():
             all_there.set()
         assert all_there.wait(30), "fewer threads came than may"
 
-    _threads.for_each_block(task, 100, 1)
+    pools.for_each_block(task, 100, 1)
     return len(seen)
 
 
@@ -98,7 +98,7 @@ class TestThePool:
     def test_that_was_outgrown_ends_its_threads(self):
         vp.set_num_threads(2)
         threads_at_once()
-        outgrown = set(_threads._pool._threads)
+        outgrown = set(pools._pool._threads)
         vp.set_num_threads(3)
         threads_at_once()
         for thread in outgrown:
@@ -115,7 +115,7 @@ class TestThePool:
                 may_end.wait(30)
             done.append(start)
 
-        call = threading.Thread(target=_threads.for_each_block, args=(task, 8, 1))
+        call = threading.Thread(target=pools.for_each_block, args=(task, 8, 1))
         call.start()
         running.wait(30)
         vp.set_num_threads(4)
@@ -130,7 +130,7 @@ class TestThePool:
         vp.linreg_gradient(np.eye(3), np.ones(3), np.zeros(3))
         vp.set_num_threads(1)
         assert threads_at_once() == 1
-        assert _threads._pool is None
+        assert pools._pool is None
 
 
 def results(rng):
@@ -155,9 +155,9 @@ def results(rng):
 
 def test_no_result_shows_the_number(monkeypatch):
     calls = []
-    share = _threads.ThreadPoolExecutor.submit
-    monkeypatch.setattr(_threads, "SLEEPS", True)  # so that all who help are sent for
-    monkeypatch.setattr(_threads._Pool, "submit", lambda *work: calls.append(work) or share(*work))
+    share = pools.ThreadPoolExecutor.submit
+    monkeypatch.setattr(pools, "SLEEPS", True)  # so that all who help are sent for
+    monkeypatch.setattr(pools._Pool, "submit", lambda *work: calls.append(work) or share(*work))
     expected = None
     for n in (1, 2, 3, MOST):
         vp.set_num_threads(n)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import vecprod_gpu as vp
-from vecprod_gpu.backends import _threads
+from vecprod_gpu.backends._cpu.threads import pools
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 120  # seconds, after which a process that should have ended is taken to hang
@@ -56,7 +56,7 @@ def all_bits(backend):
 def all_bits_on_four_threads(backend):
     """Hashes of all the results, from a process whose pool can run four blocks at the same time."""
     together = threading.Barrier(4)
-    _threads.for_each_block(lambda start, stop: together.wait(30), 4, 1)
+    pools.for_each_block(lambda start, stop: together.wait(30), 4, 1)
     return all_bits(backend)
 
 
@@ -91,9 +91,9 @@ features = llvmlite.binding.get_host_cpu_features()
 features.update({name: False for name in features if "avx512" in name})
 llvmlite.binding.get_host_cpu_features = lambda: features
 
-from vecprod_gpu.backends import _processor
+from vecprod_gpu.backends._cpu import processor
 
-assert _processor.VECTOR_BYTES == 32
+assert processor.VECTOR_BYTES == 32
 """
 
 

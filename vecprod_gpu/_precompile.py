@@ -98,7 +98,7 @@ class Task:
         with vp.use_backend(self.backend), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as that a fit of three steps has not converged
             if self.backend == "cpu" and self.operation in SHARED:
-                importlib.import_module("vecprod_gpu.backends._team_loops").load()
+                importlib.import_module("vecprod_gpu.backends._cpu.products.shared_loops").load()
             OPERATIONS[self.operation].call(self.dtype)
         seconds = time.perf_counter() - start
         return Kernels(self.backend, self.operation, self.dtype.name, _count(place) - before, seconds)
@@ -162,7 +162,9 @@ def _chosen(what: str, names: Iterable[str], known: Iterable[str]) -> list[str]:
 
 def _past_cache(numbers: int, dtype: DType) -> int:
     """Products that read and write so many numbers each, of which so many are written past the cache."""
-    from vecprod_gpu.backends._processor import LAST_CACHE_BYTES  # and llvmlite: not for `vecprod --version`
+    from vecprod_gpu.backends._cpu.processor import (
+        LAST_CACHE_BYTES,  # and llvmlite: not for `vecprod --version`
+    )
 
     return max(LAST_CACHE_BYTES, LARGE_BYTES) // (numbers * dtype.itemsize) + 1
 

@@ -81,4 +81,4 @@ def get_num_threads() -> int:
 
 def _threads() -> Any:
     """The module that has them; it brings in `multiprocessing`, whose import takes long."""
-    return imported(f"{__package__}.backends._threads")
+    return imported(f"{__package__}.backends._cpu.threads.pools")

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from vecprod_gpu.backends._numba import compiled
-from vecprod_gpu.backends._outers import stream_outer_rows, write_outer_rows
-from vecprod_gpu.backends._streaming import STREAM_BYTES, publish
-from vecprod_gpu.backends._threads import for_each_block
+from vecprod_gpu.backends._cpu.compiling import compiled
+from vecprod_gpu.backends._cpu.products.outers import stream_outer_rows, write_outer_rows
+from vecprod_gpu.backends._cpu.products.streaming import STREAM_BYTES, publish
+from vecprod_gpu.backends._cpu.threads.pools import for_each_block
 
 from ..peers import load
 from ..runner import LIMIT, Runner

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from vecprod_gpu.bench import peers
 
-from vecprod_gpu.backends._threads import thread_count
+from vecprod_gpu.backends._cpu.threads.pools import thread_count
 
 
 def pool(api, folder, count):

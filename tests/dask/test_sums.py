@@ -23,7 +23,7 @@ from tests.dask.data import (
     shrink_segments,
 )
 from vecprod_gpu import TSQR, CoMoments
-from vecprod_gpu.backends import _threads
+from vecprod_gpu.backends._cpu.threads import pools
 from vecprod_gpu.linreg._streaming import streamed
 
 KINDS = {CoMoments: vecprod_gpu.dask.co_moments, TSQR: vecprod_gpu.dask.tsqr}
@@ -279,10 +279,10 @@ class TestManners:
         assert len(lazy.__dask_graph__()) == 10 + 2 + 1 + 1  # blocks, what joins them, and the result
 
     def test_one_thread_a_task(self, monkeypatch):
-        monkeypatch.setattr(_threads, "_limit", None)
+        monkeypatch.setattr(pools, "_limit", None)
         count = dask.delayed(threads_of_a_task)()
         assert count.compute(scheduler="threads") == 1
-        assert count.compute(scheduler="synchronous") == _threads.most_threads()
+        assert count.compute(scheduler="synchronous") == pools.most_threads()
 
     def test_the_row_is_named(self, rng):
         X, y, s = random_rows(rng, 100)
@@ -319,5 +319,5 @@ class TestManners:
 
 
 def threads_of_a_task():
-    with _threads.sharing_processors():
-        return _threads.thread_count()
+    with pools.sharing_processors():
+        return pools.thread_count()

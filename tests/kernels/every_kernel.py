@@ -16,8 +16,8 @@ import numpy as np
 
 from tests.kernels import checks
 from tests.kernels.listing import FOLDER, documented, in_numba
-from vecprod_gpu.backends import _chip, _windows, cupy_raw
-from vecprod_gpu.backends._device import moments
+from vecprod_gpu.backends import cupy_raw
+from vecprod_gpu.backends._device import chips, moments, windows
 
 DIALECTS = ("cupy", "numba-cuda")
 OTHER_TYPES = "edFDbQ"
@@ -84,7 +84,7 @@ def other_types(arrays, rng):
 @contextmanager
 def launches(dialect):
     """Meanwhile count the launches of each kernel, by the types of its arrays."""
-    places = (cupy_raw._CupyLauncher, _chip.CupyChip) if dialect == "cupy" else (_windows,)
+    places = (cupy_raw._CupyLauncher, chips.CupyChip) if dialect == "cupy" else (windows,)
     counts = defaultdict(Counter)
 
     def counting(launch):

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from vecprod_gpu.backends import _windows
 from vecprod_gpu.backends import numba_cuda as backend
+from vecprod_gpu.backends._device import windows
 
 __all__ = ["asarray", "backend", "empty", "moveaxis"]
 
 
-class Array(_windows.Window):
+class Array(windows.Window):
     """A window that can be indexed and transposed."""
 
     @property
@@ -56,7 +56,7 @@ class Array(_windows.Window):
         }
         ghost = of(np.asarray(SimpleNamespace(__array_interface__=interface)))
         view = Array(self.owner, ghost.ctypes.data, ghost.shape, ghost.strides, ghost.dtype, self.queue)
-        return _array(_windows.readable(view))
+        return _array(windows.readable(view))
 
 
 def _array(window):

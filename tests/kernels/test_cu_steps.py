@@ -5,8 +5,8 @@ import pytest
 
 from tests.kernels import checks
 from tests.kernels.checks import bits, shifted
-from vecprod_gpu.backends import _chip, cupy_raw
-from vecprod_gpu.backends._device import lanes, launcher, steps
+from vecprod_gpu.backends import cupy_raw
+from vecprod_gpu.backends._device import chips, lanes, launcher, steps
 
 
 def layouts(cupy, X):
@@ -19,11 +19,11 @@ def layouts(cupy, X):
 def kept(monkeypatch):
     """Count the launches that keep X on chip, and change what there is of one."""
     launched = []
-    launch = _chip.CupyChip.launch
-    monkeypatch.setattr(_chip.CupyChip, "launch", lambda *its: launched.append(its[5:]) or launch(*its))
+    launch = chips.CupyChip.launch
+    monkeypatch.setattr(chips.CupyChip, "launch", lambda *its: launched.append(its[5:]) or launch(*its))
 
     def on(blocks_together, shared_bytes):
-        monkeypatch.setattr(cupy_raw, "chip_of", lambda _: _chip.CupyChip(blocks_together, shared_bytes))
+        monkeypatch.setattr(cupy_raw, "chip_of", lambda _: chips.CupyChip(blocks_together, shared_bytes))
 
     return on, launched
 
@@ -101,7 +101,7 @@ def test_blocks_that_run_together_have_no_more_than_a_multiprocessor_each():
 
 
 def test_the_chip_is_asked_once(cupy):
-    chip = _chip.chip_of(0)
-    assert chip is _chip.chip_of(0)
+    chip = chips.chip_of(0)
+    assert chip is chips.chip_of(0)
     assert chip.blocks_together >= 1
     assert chip.shared_bytes >= launcher.MOST_SHARED_BYTES

@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vecprod_gpu.backends import _windows, numba_cuda
-from vecprod_gpu.backends._device import moments
+from vecprod_gpu.backends import numba_cuda
+from vecprod_gpu.backends._device import moments, windows
 
 from . import oracles
 from .test_numba_simulator import (
@@ -253,7 +253,7 @@ def test_the_same_bits_for_any_grid_and_strides(monkeypatch, stages):
     X, Y = numbers((2, 19, 4), "float32"), numbers((2, 19, 2), "float32", seed=1)
     weights = positive((2, 19), "float32")
     expected = gram(X, Y, weights).tobytes(), co_moments(X, Y, weights)[0].tobytes()
-    monkeypatch.setattr(_windows, "max_blocks", lambda: 1)
+    monkeypatch.setattr(windows, "max_blocks", lambda: 1)
     x, y = (numba_cuda.moveaxis(native(array.transpose(0, 2, 1).copy()), 1, 2) for array in (X, Y))
     assert (gram(x, y, weights).tobytes(), co_moments(x, y, weights)[0].tobytes()) == expected
 

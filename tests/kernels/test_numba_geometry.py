@@ -7,7 +7,8 @@ import pytest
 from numba import cuda
 from vecprod_gpu.kernels.common import difference_of_products, root_scale
 
-from vecprod_gpu.backends import _windows, numba_cuda
+from vecprod_gpu.backends import numba_cuda
+from vecprod_gpu.backends._device import windows
 
 from . import exact
 from .test_numba_simulator import FLOATS, INTEGERS, numbers, poisoned
@@ -357,7 +358,7 @@ def test_vertex_normals_that_cancel():
 def test_vertex_normals_have_the_same_bits_for_any_grid_and_strides(monkeypatch):
     points, faces = numbers((2, 9, 3), "float32"), mesh(2, 9, 40)[1]
     result = normals(points, faces)[1]
-    monkeypatch.setattr(_windows, "threads", lambda: 64)
+    monkeypatch.setattr(windows, "threads", lambda: 64)
     np.testing.assert_array_equal(normals(components_first(points), faces)[1], result)
 
 

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from vecprod_gpu import kernels
-from vecprod_gpu.backends import _windows, numba_cuda
+from vecprod_gpu.backends import numba_cuda
 from vecprod_gpu.backends._device import linreg as launches
+from vecprod_gpu.backends._device import windows
 from vecprod_gpu.errors import DTypeError
 
 from . import oracles
@@ -33,7 +34,7 @@ REAL_GPU = os.environ.get("VECPROD_TEST_REAL_GPU") == "1"
 
 @pytest.fixture(autouse=True)
 def simulator():
-    assert _windows.is_simulated() != REAL_GPU
+    assert windows.is_simulated() != REAL_GPU
 
 
 def replace_kernels(file, monkeypatch, right, wrong):
@@ -123,10 +124,10 @@ def test_outer_of_nothing():
 def test_outer_of_device_views(view):
     a, b = numbers((4, 4), "float64"), numbers((4, 4), "float64", seed=1)
     device_views = [view(numba_cuda.export(numba_cuda.native(array), "numba")) for array in (a, b)]
-    windows = [numba_cuda.native(array) for array in device_views]
+    natives = [numba_cuda.native(array) for array in device_views]
     expected = oracles.batched_outer(view(a), view(b))
     out = poisoned(expected.shape, "float64")
-    numba_cuda.batched_outer(*windows, np.float64(1), np.float64(0), out)
+    numba_cuda.batched_outer(*natives, np.float64(1), np.float64(0), out)
     assert_close(numba_cuda.export(out, "numpy"), expected)
 
 
@@ -181,9 +182,9 @@ def test_cross_into_its_input(aliased):
 
 def test_cross_of_component_major_vectors():
     a, b = numbers((3, 6), "float32"), numbers((3, 6), "float32", seed=1)
-    windows = [numba_cuda.moveaxis(numba_cuda.native(array), 0, -1) for array in (a, b)]
+    natives = [numba_cuda.moveaxis(numba_cuda.native(array), 0, -1) for array in (a, b)]
     out = numba_cuda.moveaxis(poisoned((3, 6), "float32"), 0, -1)
-    numba_cuda.cross(*windows, out)
+    numba_cuda.cross(*natives, out)
     assert_close(numba_cuda.export(out, "numpy"), oracles.cross(a.T, b.T), roundings=8)
 
 
@@ -288,7 +289,7 @@ def test_linreg_keeps_nan():
 def test_linreg_has_the_same_bits_for_any_grid_and_strides(monkeypatch):
     X, y, w = regression(1, 13, 3, 1, "float32", "float32")
     result, loss = linreg(X, y, w)
-    monkeypatch.setattr(_windows, "threads", lambda: 16)
+    monkeypatch.setattr(windows, "threads", lambda: 16)
     columns_first = numba_cuda.native(np.ascontiguousarray(X.transpose(0, 2, 1)))
     again, loss_again = linreg(numba_cuda.moveaxis(columns_first, 1, 2), y, w)
     np.testing.assert_array_equal(result, again)
@@ -332,7 +333,7 @@ def test_host_arrays_are_brought_to_the_byte_order_of_the_machine(code):
 
 
 def test_device_arrays_in_another_byte_order_are_refused():
-    device = _windows.cuda().to_device(np.arange(3).astype(">f4"))
+    device = windows.cuda().to_device(np.arange(3).astype(">f4"))
     with pytest.raises(DTypeError, match=r"byte order of '>f4'"):
         numba_cuda.native(device)
     with pytest.raises(DTypeError, match=r"byte order of '>f4'"):
@@ -370,7 +371,7 @@ def test_cast(dtypes):
 
 def test_fields_of_packed_records_are_copied_as_bytes():
     records = np.zeros(5, np.dtype([("flag", "i1"), ("value", "f4")]))
-    whole = _windows.window(_windows.cuda().to_device(records))
+    whole = windows.window(windows.cuda().to_device(records))
     device = replace(whole, address=whole.address + 1, dtype=np.dtype("f4")).as_numba()
     numba_cuda.assign(device, numba_cuda.native(np.arange(5.0)))
     np.testing.assert_array_equal(numba_cuda.export(numba_cuda.native(device), "numpy"), np.arange(5))
@@ -395,16 +396,16 @@ def launched(monkeypatch):
     def stream(number=0):
         return SimpleNamespace(synchronize=lambda: told.append(("wait", number)))
 
-    monkeypatch.setattr(_windows, "is_simulated", lambda: False)
-    monkeypatch.setattr(_windows, "_keep_compiled", lambda function: None)
+    monkeypatch.setattr(windows, "is_simulated", lambda: False)
+    monkeypatch.setattr(windows, "_keep_compiled", lambda function: None)
     stand_in = SimpleNamespace(
         external_stream=stream,
         default_stream=stream,
         from_cuda_array_interface=lambda interface, owner, sync: interface,
     )
-    monkeypatch.setattr(_windows, "cuda", lambda: stand_in)
+    monkeypatch.setattr(windows, "cuda", lambda: stand_in)
     monkeypatch.setattr(
-        _windows, "_configured", lambda *how: lambda *arguments: told.append(("launch", how[3]))
+        windows, "_configured", lambda *how: lambda *arguments: told.append(("launch", how[3]))
     )
     return told
 
@@ -412,8 +413,7 @@ def launched(monkeypatch):
 def queued(*streams):
     """Windows with work on those streams."""
     return [
-        _windows.Window(None, 0, (2,), (8,), np.dtype(np.float64), _windows.Queue(stream))
-        for stream in streams
+        windows.Window(None, 0, (2,), (8,), np.dtype(np.float64), windows.Queue(stream)) for stream in streams
     ]
 
 
@@ -427,15 +427,15 @@ def queued(*streams):
     ],
 )
 def test_a_launch_waits_for_the_streams_that_it_does_not_join(launched, streams, joined, waited):
-    _windows.launch("copy", "strided_copy", (1, 1), 32, queued(*streams))
+    windows.launch("copy", "strided_copy", (1, 1), 32, queued(*streams))
     assert launched[-1] == ("launch", joined)
     assert launched[:-1] == [("wait", stream) for stream in waited]
 
 
 def test_fresh_memory_follows_the_stream_that_wrote_it(launched):
     theirs, partials, out = queued(7, None, None)
-    _windows.launch("copy", "strided_copy", (1, 1), 32, (theirs, partials))
-    _windows.launch("copy", "strided_copy", (1, 1), 32, (replace(partials, address=8), out))
+    windows.launch("copy", "strided_copy", (1, 1), 32, (theirs, partials))
+    windows.launch("copy", "strided_copy", (1, 1), 32, (replace(partials, address=8), out))
     assert launched == [("launch", 7), ("launch", 7)]
 
 

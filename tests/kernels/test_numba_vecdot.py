@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from vecprod_gpu.backends import _windows, numba_cuda
+from vecprod_gpu.backends import numba_cuda
+from vecprod_gpu.backends._device import windows
 
 from .test_numba_geometry import components_first, device_view
 from .test_numba_simulator import COMPLEX, FLOATS, INTEGERS, assert_close, numbers, poisoned
@@ -61,5 +62,5 @@ def test_vecdot_of_device_views(view):
 def test_vecdot_has_the_same_bits_for_any_grid_and_strides(monkeypatch):
     a, b = numbers((5, 70), "float32"), numbers((5, 70), "float32", seed=1)
     result = vecdot(a, b)
-    monkeypatch.setattr(_windows, "threads", lambda: 64)
+    monkeypatch.setattr(windows, "threads", lambda: 64)
     np.testing.assert_array_equal(vecdot(components_first(a), components_first(b)), result)

@@ -11,8 +11,7 @@ from tests.kernels.checks import bits, random, random_weights, shifted
 from tests.kernels.test_cu_compile import assert_rounded_and_not_flushed, instructions, source_of, type_pairs
 from tests.shim import fake_cupy
 from tests.shim.build import ShimError
-from vecprod_gpu.backends import _windows
-from vecprod_gpu.backends._device import moments, small_moments, systems
+from vecprod_gpu.backends._device import moments, small_moments, systems, windows
 from vecprod_gpu.backends._device.launcher import THREADS
 
 CODES = "efDBq"
@@ -203,7 +202,7 @@ CUDA_FAULTS = {
 def one_block(arrays):
     """Meanwhile a grid has one block, which takes all problems by turns."""
     if arrays is numba_arrays:
-        return mock.patch.object(_windows, "max_blocks", return_value=1)
+        return mock.patch.object(windows, "max_blocks", return_value=1)
     return mock.patch.object(checks.backend_of(arrays)._LAUNCHER, "max_blocks", 1, create=True)
 
 

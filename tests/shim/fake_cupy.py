@@ -20,7 +20,8 @@ import numpy as np
 from tests.shim import streams
 from tests.shim.build import build
 from vecprod_gpu import _compile, _dispatch
-from vecprod_gpu.backends import _chip, cupy_raw
+from vecprod_gpu.backends import cupy_raw
+from vecprod_gpu.backends._device import chips
 
 DEFAULT_SHARED_BYTES = 49152
 MOST_SHARED_BYTES = 65536  # of compute capability 7.5, the least that any supported GPU grants
@@ -296,5 +297,5 @@ def _imported_as(name, module):
 
 def _forget():
     """Drop what is cached of one CuPy before another takes its place."""
-    for cached in (_chip.chip_of, _compile._function, _compile._module, _dispatch._status):
+    for cached in (chips.chip_of, _compile._function, _compile._module, _dispatch._status):
         cached.cache_clear()

@@ -11,7 +11,7 @@ import dask.array as da
 import numpy as np
 from dask.array.utils import meta_from_array
 
-from ..backends._threads import sharing_processors
+from ..backends._cpu.threads.pools import sharing_processors
 from ._library import Library
 
 # The axes of vectors that each function takes, and those that it gives.

@@ -140,6 +140,8 @@ class _Library(JITCodeLibrary):  # type: ignore[misc]
     Most never is, and parsing it would take twice as long as all else that a load does.
     """
 
+    _shared_module: Any
+
     @classmethod
     def _unserialize(cls, codegen: Any, state: Any) -> Any:
         name, kind, code = state
@@ -199,13 +201,16 @@ def state_of(*folders: Path) -> str:
 
     It is of what they hold, since an image of a container keeps their times in seconds.
     """
-    sources = sorted(source for each in folders for source in each.glob("*.py"))
-    contents = [(source.name, hashlib.sha256(source.read_bytes()).hexdigest()) for source in sources]
-    return hashlib.sha256(repr(contents).encode()).hexdigest()[:16]
+    state = hashlib.sha256()
+    for each in folders:
+        for source in sorted(each.rglob("*.py")):
+            contents = source.read_bytes()
+            state.update(f"{source.relative_to(each).as_posix()} {len(contents)}\n".encode() + contents)
+    return state.hexdigest()[:16]
 
 
 # As they are when they are imported: who changes one later compiles the former one until the process ends.
-_STATE = state_of(Path(__file__).parent, Path(kernels.__file__).parent)
+_STATE = state_of(Path(__file__).with_name("_cpu"), Path(kernels.__file__).parent)
 
 
 @contextmanager

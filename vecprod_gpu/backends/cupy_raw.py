@@ -21,8 +21,8 @@ from vecprod_gpu._layout import byte_bounds
 from vecprod_gpu.errors import DeviceError
 
 from . import _driver
-from ._chip import CupyChip, chip_of
 from ._device import geometry, linreg, moments, products, systems
+from ._device.chips import CupyChip, chip_of
 from ._device.launcher import MOST_SHARED_BYTES, THREADS, Grid, supports
 from ._device.recordings import recorder
 from ._status import Status

@@ -1,7 +1,7 @@
 """The Numba CUDA backend: the twins of the kernels, on a GPU or in Numba's simulator.
 
 It takes the arrays of any library that speaks the CUDA Array Interface, and needs no CuPy.  Native
-arrays are `vecprod_gpu.backends._windows.Window`; which kernel runs on which grid is decided in
+arrays are `vecprod_gpu.backends._device.windows.Window`; which kernel runs on which grid is decided in
 `_device`, for both GPU dialects.
 """
 
@@ -18,11 +18,11 @@ import numpy as np
 
 from vecprod_gpu._compile import NONE, Constants
 
-from . import _driver, _windows
-from ._device import geometry, linreg, moments, products, systems
+from . import _driver
+from ._device import geometry, linreg, moments, products, systems, windows
 from ._device.launcher import Grid, supports
+from ._device.windows import Window, cast, empty, moveaxis
 from ._status import Status
-from ._windows import Window, cast, empty, moveaxis
 
 __all__ = [
     "address",
@@ -120,24 +120,24 @@ def native(array: Any) -> Window:
     """Window on an array of a GPU library, or on a copy of a host array; see `vecprod_gpu.backends`."""
     if isinstance(array, Window):
         return array
-    if not _windows.is_on_device(array):
-        return _windows.to_device(np.asarray(array))
-    return _windows.readable(_windows.window(array))
+    if not windows.is_on_device(array):
+        return windows.to_device(np.asarray(array))
+    return windows.readable(windows.window(array))
 
 
 def reshape(native: Window, shape: Sequence[int]) -> Window:
     """As `numpy.reshape`; see `vecprod_gpu.backends`."""
-    return _windows.reshape(native, tuple(shape))
+    return windows.reshape(native, tuple(shape))
 
 
 def broadcast_to(native: Window, shape: Sequence[int]) -> Window:
     """As `numpy.broadcast_to`; see `vecprod_gpu.backends`."""
-    return _windows.broadcast_to(native, tuple(shape))
+    return windows.broadcast_to(native, tuple(shape))
 
 
 def contiguous(native: Window) -> Window:
     """Window in C order: the same one where it is so already; see `vecprod_gpu.backends`."""
-    return _windows.contiguous(native, native.shape)
+    return windows.contiguous(native, native.shape)
 
 
 def address(native: Window) -> int:
@@ -154,22 +154,22 @@ def overlaps(native: Window, other: Window) -> bool:
 def assign(destination: Any, native: Window) -> None:
     """``destination[...] = native`` in the caller's own kind; see `vecprod_gpu.backends`."""
     if isinstance(destination, np.ndarray):
-        np.copyto(destination, _windows.to_host(native), casting="same_kind")
+        np.copyto(destination, windows.to_host(native), casting="same_kind")
         return
     if not np.can_cast(native.dtype, destination.dtype, "same_kind"):
         raise TypeError(f"cannot cast {native.dtype} to {destination.dtype} by the rule 'same_kind'")
-    target = destination if isinstance(destination, Window) else _windows.window(destination)
-    _windows.copy(target, native)
+    target = destination if isinstance(destination, Window) else windows.window(destination)
+    windows.copy(target, native)
 
 
 def export(native: Window, kind: str) -> Any:
     """Array of the caller's kind; see `vecprod_gpu.backends`."""
     if kind == "numpy":
-        return _windows.to_host(native)
+        return windows.to_host(native)
     if kind == "numba":
         return native.as_numba()
     # CuPy would wait for a stream that the array names; it is the current one of CuPy itself.
-    unnamed = replace(native, queue=_windows.Queue())
+    unnamed = replace(native, queue=windows.Queue())
     return importlib.import_module("cupy").asarray(unnamed.as_numba())
 
 
@@ -183,21 +183,21 @@ class _NumbaLauncher:
     compiles_for_shapes = False  # no arrays of its kernels are sure to stay in registers
     chip = None
     empty = staticmethod(empty)
-    contiguous = staticmethod(_windows.contiguous)
-    assign = staticmethod(_windows.copy)
+    contiguous = staticmethod(windows.contiguous)
+    assign = staticmethod(windows.copy)
     overlaps = staticmethod(overlaps)
-    to_device = staticmethod(_windows.to_device)
-    to_host = staticmethod(_windows.to_host)
-    item = staticmethod(_windows.item)
-    stable_order = staticmethod(_windows.stable_order)
+    to_device = staticmethod(windows.to_device)
+    to_host = staticmethod(windows.to_host)
+    item = staticmethod(windows.item)
+    stable_order = staticmethod(windows.stable_order)
 
     @property
     def threads(self) -> int:
-        return _windows.threads()
+        return windows.threads()
 
     @property
     def max_blocks(self) -> int:
-        return _windows.max_blocks()
+        return windows.max_blocks()
 
     def launch(
         self,
@@ -211,7 +211,7 @@ class _NumbaLauncher:
         shared_bytes: int,
         constants: Constants = NONE,
     ) -> None:
-        _windows.launch(file, kernel, grid, block, args, shared_bytes)
+        windows.launch(file, kernel, grid, block, args, shared_bytes)
 
 
 _LAUNCHER = _NumbaLauncher()

@@ -18,9 +18,9 @@ from ._host_arrays import (
     overlaps,
     reshape,
 )
-from ._reference_geometry import components, face_normals, grid_normals, measure, vertex_normals
-from ._reference_moments import co_moments, gram
-from ._reference_solvers import (
+from ._reference.geometry import components, face_normals, grid_normals, measure, vertex_normals
+from ._reference.moments import co_moments, gram
+from ._reference.solvers import (
     coordinate_descent,
     normal_equations,
     proximal_descent,

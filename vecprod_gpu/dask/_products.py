@@ -11,7 +11,7 @@ from dask.array.utils import meta_from_array
 from .. import products
 from .._arrays import Array, summing_dtype
 from .._libraries.dask import LIBRARY
-from ..backends._threads import sharing_processors
+from ..backends._cpu.threads.pools import sharing_processors
 from ..errors import DTypeError, ShapeError
 from ..linreg._streaming.tree import Tree
 from ._chunks import beside, whole_rows

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Protocol
 
-from ..backends._threads import sharing_processors
+from ..backends._cpu.threads.pools import sharing_processors
 from ..errors import NotFiniteError, VecprodError
 from ..linreg._streaming.rows import Rows
 from ..linreg._streaming.streamed import Streamed

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends._threads import for_each_block
+from ..backends._cpu.threads.pools import for_each_block
 from ._least_norm import shorten
 from ._streaming.rows import Layout, Rows, on_host
 from ._streaming.streamed import Streamed

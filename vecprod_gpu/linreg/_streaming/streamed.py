@@ -17,7 +17,7 @@ import numpy as np
 
 from ..._arrays import Array, Kind
 from ..._libraries import takes_any_library
-from ...backends._threads import as_one_of_many, for_each_block, roam, thread_count
+from ...backends._cpu.threads.pools import as_one_of_many, for_each_block, roam, thread_count
 from ...errors import ArgumentError, ShapeError
 from . import archive, npz
 from .rows import Host, Layout, Rows, gather, join

@@ -1,0 +1,1 @@
+"""What is computed of three-vectors: angles, areas, volumes and normals."""

@@ -1,0 +1,247 @@
+"""Gram matrices and co-moments on the host: one pass over X, in blocks of rows on threads.
+
+The tree of a sum depends on its columns and dtype alone: neither the threads, nor how the work is cut for
+them, nor the layout of X can be seen in the result.
+"""
+
+import math
+from collections.abc import Callable
+from copy import copy
+from typing import Any
+
+import numpy as np
+
+from ..._reference.moments import correlate
+from ..stripes import STRIPES, blocks_per_stripe
+from ..threads.pools import for_each_block_of
+from ..workspaces import Workspaces
+from .block_sums import (
+    empty_states,
+    finish,
+    for_dtypes,
+    merge_heads,
+    merge_panels,
+    pack_blocks,
+    sum_stripes,
+)
+from .blocks import STRIP, empty_blocks, empty_panel, empty_tile, panels_across, rows_per_block
+from .call import Call, work_of
+from .complex_moments import by_parts
+from .lane_sums import sum_in_lanes
+from .lanes import fits_lanes
+from .short_rows import short_row_memory, vectors_of
+
+Array = np.ndarray[Any, Any]
+
+WIDEST_MATRIX = 1 << 16  # elements; a larger one is one for all threads, others are one for each stripe
+LEAST_PRODUCTS = 1 << 23  # of a task; with fewer a thread is sooner done than the next is begun
+CHUNK_BYTES = 1 << 20  # of the states of small problems, which stay in the cache until they are used
+GROUP_BYTES = 4 << 20  # of blocks that are packed before the threads turn to their products
+MOST_COLUMNS_KEPT = 16  # of Z; with more, the sums take much longer than to lay out their memory
+
+
+def gram(X: Array, Y: Array | None, weights: Array | None, out: Array) -> None:
+    """See the contract in `vecprod_gpu.backends`."""
+    nothing = np.empty(0), np.empty((0, 0), out.dtype)
+    _compute(Call("gram", X, Y, weights, False, 1.0, *nothing, out))
+
+
+def co_moments(
+    X: Array,
+    Y: Array | None,
+    weights: Array | None,
+    *,
+    scale: float,
+    correlation: bool,
+    total: Array,
+    means: Array,
+    out: Array,
+) -> None:
+    """See the contract in `vecprod_gpu.backends`."""
+
+    def compute(X: Array, Y: Array | None, weights: Array | None, means: Array, out: Array) -> None:
+        _compute(Call("co_moments", X, Y, weights, True, scale, total, means, out))
+
+    if X.dtype.kind == "c":
+        by_parts(compute, X, Y, weights, means, out)
+    else:
+        compute(X, Y, weights, means, out)
+    if correlation:
+        correlate(out)
+
+
+def _compute(call: Call) -> None:
+    n, columns = call.X.shape[1], call.columns
+    if call.out.shape[2] == columns and fits_lanes(n, columns, call.out.itemsize):
+        sum_in_lanes(call)
+    else:
+        _Sums(call).compute()
+
+
+def _stripe_memory(
+    block_rows: int,
+    per_stripe: int,
+    rows: int,
+    columns: int,
+    first: int,
+    vectors: int,
+    targets: int,
+    stored: np.dtype[Any],
+    dtype: np.dtype[Any],
+    is_weighted: bool,
+) -> tuple[Any, ...]:
+    """What `sum_stripes` works in: for short rows, packed blocks, a tile, and the stack of states."""
+    return (
+        short_row_memory(block_rows, columns - targets, stored, dtype, vectors),
+        empty_blocks(1, rows, columns, block_rows, dtype, is_weighted),
+        empty_tile(dtype),
+        empty_states(per_stripe.bit_length(), rows, columns, first),
+    )
+
+
+_workspaces = Workspaces(_stripe_memory)
+
+
+class _Sums:
+    """The sums of one call, in blocks of rows: its arguments, and what follows from them."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.X, self.Y, self.weights = call.X, call.Y, call.weights
+        self.is_centred, self.scale = call.is_centred, call.scale
+        self.total, self.means, self.out = call.total, call.means, call.out
+        _, n, p = self.X.shape
+        _, rows, width = self.out.shape
+        columns = call.columns
+        self.shape = rows, columns, columns - width
+        self.vectors, self.targets = vectors_of(p, columns - p, self.out.dtype) if self.is_centred else (0, 0)
+        self.block_rows = min(n, rows_per_block(columns, self.out.dtype, self.vectors > 0))
+        self.blocks = -(-n // self.block_rows)
+        self.flags: list[int] = []
+        self.flags_of_scaling: list[int] = []
+
+    def compute(self) -> None:
+        """Fill the results, and report."""
+        problems = self.X.shape[0]
+        matrix_size = math.prod(self.out.shape[1:])
+        in_panels = matrix_size > WIDEST_MATRIX and (self.blocks > 1 or problems == 1)
+        # Here rather than on the threads, each of which would compile it.
+        function = pack_blocks if in_panels else sum_stripes
+        sizes = () if in_panels else (self.vectors, self.targets)
+        self.kernel = for_dtypes(function, self.X.dtype, self.out.dtype, *sizes)
+        if in_panels:
+            self._for_each_problem(_Sums._sum_panels)
+        elif self.blocks > 1 and problems < STRIPES:
+            self._for_each_problem(_Sums._sum_stripes)
+        else:
+            state_bytes = 8 * (1 + self.shape[1] + matrix_size)
+            chunk = min(problems // STRIPES, CHUNK_BYTES // state_bytes)
+            self._on_threads(self._sum_problems, problems, max(1, chunk))
+        self.call.report(self.flags, self.flags_of_scaling)
+
+    def _on_threads(self, task: Callable[[int, int], None], count: int, block: int) -> None:
+        for_each_block_of(work_of(self.X, self.out), task, count, block)
+
+    def _for_each_problem(self, task: Callable[["_Sums"], None]) -> None:
+        for problem in range(self.X.shape[0]):
+            task(self._part(problem, problem + 1))
+
+    def _part(self, start: int, stop: int) -> "_Sums":
+        """Some of the problems."""
+        if stop - start == self.X.shape[0]:
+            return self
+        part = copy(self)
+        for name in ("X", "Y", "weights", "total", "means", "out"):
+            setattr(part, name, getattr(self, name)[start:stop])
+        return part
+
+    def _sum_problems(self, start: int, stop: int) -> None:
+        """Whole problems on one thread."""
+        part = self._part(start, stop)
+        states = empty_states(stop - start, *self.shape)
+        part._find_origins()
+        part._run_stripes(self.blocks, 0, stop - start, states)
+        part._finish(states, 1)
+
+    def _sum_stripes(self) -> None:
+        """One problem, in stripes of its rows."""
+        per_stripe = blocks_per_stripe(self.blocks)
+        stripes = -(-self.blocks // per_stripe)
+        heads, matrices = empty_states(stripes, *self.shape)
+
+        def task(start: int, stop: int) -> None:
+            self._run_stripes(per_stripe, start, stop, (heads[start:stop], matrices[start:stop]))
+
+        self._find_origins()
+        products = self.block_rows * per_stripe * self.shape[0] * self.shape[1]
+        self._on_threads(task, stripes, max(1, LEAST_PRODUCTS // products))
+        self._finish((heads, matrices), stripes)
+
+    def _find_origins(self) -> None:
+        """The row of Z that weighs most in each problem: the spread allows no mean to lie far from it."""
+        self.origins = np.empty((self.X.shape[0], self.shape[1]))
+        if self.is_centred:
+            p = self.X.shape[2]
+            rows: Any = np.s_[:, 0]
+            if self.weights.size:
+                rows = np.arange(self.X.shape[0]), self.weights.argmax(axis=1)
+            self.origins[:, :p], self.origins[:, p:] = self.X[rows], self.Y[rows]
+
+    def _run_stripes(self, per_stripe: int, start: int, stop: int, states: tuple[Array, Array]) -> None:
+        """Call `sum_stripes` with memory of its own."""
+        first = self.shape[2]
+        dtypes, is_weighted = (self.X.dtype, self.out.dtype), self.weights.size > 0
+        lengths = self.vectors, self.targets
+        shape = self.block_rows, per_stripe, *self.shape, *lengths, *dtypes, is_weighted
+        is_kept = self.shape[1] <= MOST_COLUMNS_KEPT
+        memory = _workspaces.take(*shape) if is_kept else _stripe_memory(*shape)
+        flags = self.kernel(
+            (0,) * self.vectors,
+            (0,) * self.targets,
+            self.X,
+            self.Y,
+            self.weights,
+            self.origins,
+            self.is_centred,
+            first,
+            self.block_rows,
+            self.block_rows * per_stripe,
+            start,
+            stop,
+            *memory,
+            states,
+        )
+        self.flags.append(flags)
+        if is_kept:
+            _workspaces.give_back(memory, *shape)
+
+    def _sum_panels(self) -> None:
+        """One problem, some blocks at a time; the threads share first their columns, then the matrix."""
+        rows, columns, first = self.shape
+        dtype, block_rows = self.out.dtype, self.block_rows
+        group = min(self.blocks, max(1, GROUP_BYTES // (columns * block_rows * dtype.itemsize)))
+        memory = empty_blocks(group, rows, columns, block_rows, dtype, self.weights.size > 0)
+        heads, matrix = np.zeros((1 + group, 1 + columns)), np.zeros(self.out.shape[1:])
+        parts = -(-rows // STRIP) * panels_across(columns - first)
+        self._find_origins()
+        arguments = self.X, self.Y, self.weights, self.origins, self.is_centred, block_rows
+        for begin in range(0, self.blocks, group):
+            used = heads[: 1 + min(group, self.blocks - begin)]
+
+            def pack(start: int, stop: int, begin: int = begin) -> None:
+                self.flags.append(self.kernel(*arguments, begin, start, stop, memory, heads))
+
+            def multiply(start: int, stop: int, used: Array = used) -> None:
+                tile, product = empty_tile(dtype), empty_panel(dtype)
+                flags = merge_panels(used, memory, block_rows, start, stop, tile, product, matrix)
+                self.flags.append(flags)
+
+            self._on_threads(pack, (len(used) - 1) * panels_across(columns), 1)
+            merge_heads(used)
+            self._on_threads(multiply, parts, 1)
+        self._finish((heads[:1], matrix[np.newaxis]), 1)
+
+    def _finish(self, states: tuple[Array, Array], stripes: int) -> None:
+        """Call `finish`."""
+        flags = finish(states, stripes, self.scale, self.origins, self.total, self.means, self.out)
+        self.flags_of_scaling.append(flags)

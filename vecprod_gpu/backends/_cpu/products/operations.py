@@ -1,0 +1,156 @@
+"""Cross and outer products: generalised ufuncs (`ufuncs`), sliced over threads and written past the cache."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ... import reference
+from ..._host_arrays import address, broadcast_to
+from ..._small import (
+    ALONE_CROSS_BYTES,
+    ALONE_OUTER_BYTES,
+    FEW_ELEMENTS,
+    LONG,
+    PAIR_ELEMENTS,
+    SMALL_CROSS_BYTES,
+    shared_cross_rows,
+)
+from ..processor import LAST_CACHE_BYTES
+from ..threads.slices import MOST, all_packed, over_longest_axis
+from .outers import SMALL
+from .shared_loops import share_cross, share_loop
+from .stores import StoresBySize
+from .streaming import STREAM_BYTES
+from .ufuncs import cross_rows_ufunc, cross_ufunc, outer_rows_ufunc, outer_ufunc
+
+Array = np.ndarray[Any, Any]
+
+BROADCAST_BYTES = 1 << 16  # below this NumPy broadcasts at less cost than a faster loop brings
+FEWEST_SHARED, MOST_SHARED = 1 << 20, 1 << 23  # bytes of outer products, for threads that wait awake
+BLOCK_BYTES = 1 << 20  # of a result, for one thread at a time: the last ones of a product, all of an update
+
+_REAL = "biuf"
+_HALF = np.dtype(np.float16)
+_OUTER_STORES, _CROSS_STORES = StoresBySize(), StoresBySize()
+
+
+def cross(a: Array, b: Array, out: Array) -> None:
+    """See the contract in `vecprod_gpu.backends`."""
+    if out.ndim == 1 or (a.shape != b.shape and out.nbytes <= BROADCAST_BYTES):
+        cross_ufunc(out.dtype)(a, b, out)
+        return
+    a, b = broadcast_to(a, out.shape), broadcast_to(b, out.shape)
+    can_share = out.nbytes > ALONE_CROSS_BYTES and out.dtype in shared_cross_rows
+    if can_share and share_cross(a, b, out) is not None:
+        return
+    # of two axes they are rows already
+    if out.ndim > 2 and (packed := all_packed(a, b, out)) is not None:
+        a, b, out = packed
+        a, b = broadcast_to(a, out.shape), broadcast_to(b, out.shape)
+    _over_vectors(_cross_writer(a, b, out), a, b, out)
+
+
+def _cross_writer(a: Array, b: Array, out: Array) -> Callable[[Array, Array, Array], Any]:
+    """The loop for parts of out: of vectors where rows are too short, past the cache where all are large."""
+    if out.ndim > 2 and out.shape[-2] < LONG:
+        return cross_ufunc(out.dtype)
+    ufunc = cross_rows_ufunc(out.dtype)
+    are_dense = a.strides[-1] == b.strides[-1] == out.itemsize
+    if not (out.ndim == 2 and are_dense and _goes_to_memory(a, b, out)):
+        return ufunc
+    return _CROSS_STORES.writer(ufunc, cross_rows_ufunc(out.dtype, past_cache=True), out.nbytes)
+
+
+def _over_vectors(task: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array) -> None:
+    """``task`` on matching parts of a, b and out, cut along the longest axis but that of the components."""
+    blocks = out.nbytes // BLOCK_BYTES if out.nbytes > SMALL_CROSS_BYTES else 1
+    over_longest_axis(out.shape[:-1], blocks, lambda part: task(a[part], b[part], out[part]))
+
+
+def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None:
+    """See the contract in `vecprod_gpu.backends`."""
+    if out.size == 0:
+        return
+    if out.dtype == _HALF and (alpha != 1 or beta != 0):  # which are rounded to half once
+        reference.batched_outer(a, b, alpha, beta, out)
+        return
+    if alpha != 1:
+        a = a * alpha
+    if beta != 0:
+        _update(a, b, beta, out)
+    elif a.size * b.size <= (PAIR_ELEMENTS if out.ndim == 2 else FEW_ELEMENTS):
+        outer_ufunc(out.dtype)(a, b, out)
+    elif out.dtype.kind in _REAL and out.strides[-1] == out.itemsize:
+        _outer_rows(a, b if b.strides[-1] == b.itemsize else np.ascontiguousarray(b), out)
+    else:
+        _over_rows(outer_ufunc(out.dtype), a, b, out)
+
+
+def _outer_rows(a: Array, b: Array, out: Array) -> None:
+    """Outer products whose columns lie side by side."""
+    if out.ndim == 2:
+        a, b, out = a[np.newaxis], b[np.newaxis], out[np.newaxis]
+    *batch, m, n = out.shape
+    packed = all_packed(*(broadcast_to(x, (*batch, x.shape[-1])) for x in (a, b)))
+    are_small_squares = False
+    if packed is not None and out.flags.c_contiguous:
+        (a, b), out = packed, out.reshape(-1, m, n)
+        are_small_squares = m == n and n in SMALL
+        if _share_outer(a, b, out):
+            return
+    multiply: Callable[[Array, Array, Array], Any] = outer_rows_ufunc(out.dtype)
+    if (are_small_squares or n * out.itemsize % STREAM_BYTES == 0) and _goes_to_memory(a, b, out):
+        past_cache = outer_rows_ufunc(out.dtype, past_cache=True)
+        multiply = _OUTER_STORES.writer(multiply, past_cache, out.nbytes)
+    _over_rows(multiply, a, b, out)
+
+
+def _share_outer(a: Array, b: Array, out: Array) -> bool:
+    """Whether threads that wait awake have computed them, of packed rows or of one that stands for all."""
+    if not FEWEST_SHARED <= out.nbytes <= MOST_SHARED:
+        return False
+    _, m, n = out.shape
+    if len(out) == 1:  # whose rows are products as well
+        a, out = a.reshape(m, 1), out.reshape(m, 1, n)
+    a, b = broadcast_to(a, out.shape[:2]), broadcast_to(b, (len(out), n))
+    return share_loop(outer_rows_ufunc(out.dtype), a, b, out)
+
+
+def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
+    """``out = beta * out + a ⊗ b``, in blocks that stay in the cache between the three steps."""
+    ufunc = outer_ufunc(out.dtype)
+
+    def update(a: Array, b: Array, out: Array) -> None:
+        if beta != 1:
+            np.multiply(out, beta, out=out)
+        np.add(out, ufunc(a, b), out=out)
+
+    _over_rows(update, a, b, out, alone_bytes=BLOCK_BYTES, most=1)
+
+
+def _goes_to_memory(a: Array, b: Array, out: Array) -> bool:
+    """Whether a product is larger than the caches, and its result of vectors that pass them."""
+    is_of_vectors = out.dtype.kind in _REAL and out.flags.c_contiguous
+    # an operand that is broadcast lies in the cache as one row
+    is_large = sum(array.nbytes for array in (a, b, out) if array.strides[0]) > LAST_CACHE_BYTES
+    return is_large and is_of_vectors and address(out) % STREAM_BYTES == 0
+
+
+def _over_rows(
+    task: Callable[[Array, Array, Array], Any],
+    a: Array,
+    b: Array,
+    out: Array,
+    alone_bytes: int = ALONE_OUTER_BYTES,
+    most: int = MOST,
+) -> None:
+    """``task`` on matching parts of a, b and out, cut along the longest axis but the columns."""
+    a, b = broadcast_to(a, out.shape[:-1]), broadcast_to(b, (*out.shape[:-2], out.shape[-1]))
+    batch_axes = out.ndim - 2
+
+    def part_task(part: tuple[slice, ...]) -> None:
+        task(a[part], b[part[:batch_axes]], out[part])
+
+    blocks = out.nbytes // BLOCK_BYTES if out.nbytes > alone_bytes else 1
+    over_longest_axis(out.shape[:-1], blocks, part_task, most)

@@ -1,0 +1,1 @@
+"""What the backend ``reference`` is made of, beside its products: plain NumPy."""
