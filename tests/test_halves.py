@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vecprod_gpu as vp
-from tests.workers import run_with_narrow_registers
+from tests.workers import run_python, run_with_narrow_registers
 from vecprod_gpu.backends import cpu
 
 EVERY = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
@@ -27,6 +27,24 @@ def assert_same_bits(ours, theirs):
     assert ours.shape == theirs.shape
     bits, expected = (np.where(np.isnan(x), 0x7E00, x.view(np.uint16)) for x in (ours, theirs))
     np.testing.assert_array_equal(bits, expected)
+
+
+FOR_ANY_PROCESSOR = """
+import numpy as np
+import vecprod_gpu as vp
+
+a = np.arange(60000, dtype=np.uint16).view(np.float16).reshape(-1, 3)
+with vp.use_backend("cpu"), np.errstate(all="ignore"):
+    np.testing.assert_array_equal(vp.cross(a, a[::-1]), np.cross(a, a[::-1]))
+    np.testing.assert_array_equal(vp.outer(a[:, 0], a[0]), np.outer(a[:, 0], a[0]))
+"""
+
+
+@pytest.mark.parametrize("chosen", [{"NUMBA_CPU_NAME": "generic"}, {"NUMBA_CPU_FEATURES": "+sse2"}])
+def test_code_for_processors_without_them_is_not_asked_for(chosen, tmp_path):
+    """LLVM ends the process where compiled code calls a function that it does not find."""
+    ended = run_python(FOR_ANY_PROCESSOR, NUMBA_CACHE_DIR=str(tmp_path), NUMBA_OPT="0", **chosen)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_outer_products_of_all_numbers():

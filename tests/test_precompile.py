@@ -96,6 +96,26 @@ for job, inputs in [("cov", [data]), ("corr", [data]), ("outer", [data, data])]:
 """
 
 
+GRADIENTS = """
+import numpy as np
+import vecprod_gpu as vp
+
+X = np.ones((4000, 64))
+with vp.use_backend("cpu"):
+    for count in (4000, 4000, 4000):
+        vp.linreg_gradient(X[:count], X[:count, 0], X[0])
+    vp.cross(*np.ones((2, 1_000_000, 3)))
+"""
+
+
+def test_calls_that_follow_each_other_find_what_their_helpers_run(tmp_path):
+    """And what sends these away, once a call needs the threads otherwise."""
+    run_in(tmp_path, "-m", "vecprod_gpu", "precompile", "gradient", "cross", "--dtype", "float64")
+    compiled = kernels(tmp_path)
+    run_in(tmp_path, "-c", GRADIENTS)
+    assert kernels(tmp_path) == compiled
+
+
 def test_jobs_on_files_find_what_was_compiled(tmp_path):
     run_in(tmp_path, "-m", "vecprod_gpu", "precompile", "covariance", "outer", "--dtype", "float64")
     compiled = kernels(tmp_path)

@@ -12,7 +12,6 @@ import pytest
 import vecprod_gpu as vp
 from tests.workers import in_children
 from vecprod_gpu import _short_products
-from vecprod_gpu.backends import cpu
 from vecprod_gpu.backends._cpu.geometry import operations as geometry
 from vecprod_gpu.backends._cpu.products import operations as products
 from vecprod_gpu.backends._cpu.products import shared_loops
@@ -263,7 +262,7 @@ def two_seated(three_threads, monkeypatch):
 
 @pytest.mark.usefixtures("three_threads")
 class TestOfGradients:
-    """The first of the calls that are shared so."""
+    """Gradients, whose sums take other ways by size."""
 
     @pytest.fixture
     def problem(self, rng):
@@ -330,7 +329,7 @@ def shared(monkeypatch):
 
 @pytest.mark.usefixtures("three_threads")
 class TestOfCrossProducts:
-    """The others."""
+    """Those of a middle size."""
 
     @pytest.fixture(autouse=True)
     def small_ones_too(self, monkeypatch):
@@ -391,6 +390,17 @@ class TestOfCrossProducts:
         assert warned[0].filename == __file__
         assert len(shared) == 2
 
+    def test_of_several_errors_the_same_one_is_raised(self, pair, shared, two_seated):
+        """As of a call that nobody shares: NumPy has an order of them."""
+        a, b = pair
+        a[:10], b[:10] = 1e200, 1e200
+        with (
+            np.errstate(all="raise"),
+            pytest.raises(FloatingPointError, match=r"^overflow encountered in cross$"),
+        ):
+            vp.cross(a, b)
+        assert len(shared) == 1
+
     def test_others_go_another_way(self, pair, shared):
         a, b = pair
         expected = np.cross(a, b)
@@ -413,8 +423,8 @@ class TestOfOtherUfuncs:
 
     @pytest.fixture(autouse=True)
     def small_ones_too(self, monkeypatch):
-        monkeypatch.setattr(products, "FEWEST_SHARED", 1000)
-        monkeypatch.setattr(geometry, "FEWEST_SHARED", 1000)
+        monkeypatch.setattr(products, "FEWEST_SHARED_BYTES", 1000)
+        monkeypatch.setattr(geometry, "FEWEST_SHARED_MEASURES", 1000)
         for name in ("SMALL_OUTER_BYTES", "SMALL_VECTORS_BYTES"):
             monkeypatch.setattr(_short_products, name, 0)
         with vp.use_backend("cpu"):

@@ -33,8 +33,8 @@ NUMBERS = (*FLOATS, np.dtype(np.int64))
 LARGE_BYTES = 1 << 26
 """Of a product, which neither stays with one thread nor with those that wait awake."""
 
-SHARED = frozenset({"outer", "cross", "geometry"})
-"""Operations whose loops are shared with threads that wait awake, where calls follow each other."""
+SHARED = frozenset({"outer", "cross", "geometry", "gradient"})
+"""Operations that are shared with threads that wait awake, where calls follow each other."""
 
 SEVERAL_BLOCKS = 1 << 15
 """Rows of four columns that are summed in several blocks, on several threads."""

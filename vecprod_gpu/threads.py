@@ -37,7 +37,8 @@ def set_num_threads(n: int) -> None:
     -----
     The threads are this package's own: what it leaves to NumPy, such as the factors of a wide matrix and all
     of the backend ``reference``, follows the settings of NumPy's BLAS, and `numba.set_num_threads` has no
-    effect here.
+    effect here.  They round as processors do by default: what `torch.set_flush_denormal` sets holds for the
+    thread that calls it, so that with more than one some subnormal results are kept.
 
     Examples
     --------

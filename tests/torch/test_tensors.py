@@ -95,7 +95,7 @@ def test_a_gradient_is_not_lost_unsaid(pair):
     a, b = pair[0].requires_grad_(), pair[1]
     with pytest.raises(ValueError, match=r"vecprod_gpu\.torch\.cross, or give it tensor\.detach"):
         vp.cross(a, b)
-    with pytest.raises(ValueError, match=r"the functions of vecprod_gpu\.torch"):
+    with pytest.raises(ValueError, match=r"use vecprod_gpu\.torch, or give it"):
         vp.vector_angle(a, b)
     with torch.no_grad():
         torch.testing.assert_close(vp.cross(a, b), torch.linalg.cross(a, b))
@@ -105,6 +105,57 @@ def test_conjugates_are_resolved():
     a = torch.randn(5, 3, dtype=torch.complex128)
     torch.testing.assert_close(vp.cross(a.conj(), a), torch.linalg.cross(a.conj(), a))
     torch.testing.assert_close(vp.gram(a.imag.clone()._neg_view()), vp.gram(a.imag.clone()))
+
+
+@pytest.mark.parametrize(
+    "out", [torch.zeros(7, 3).double()._neg_view(), torch.zeros(7, 3).cdouble().conj().imag]
+)
+def test_results_go_into_tensors_whose_numbers_lie_otherwise_in_memory(pair, out):
+    a, b = pair
+    assert vp.cross(a, b, out=out) is out
+    assert out.is_neg()
+    torch.testing.assert_close(out, torch.linalg.cross(a, b))
+    before = out.clone()
+    assert vp.cross(b, out, out=out) is out
+    torch.testing.assert_close(out, torch.linalg.cross(b, before))
+
+
+def test_a_conjugate_can_be_out():
+    a, b = torch.randn(2, 5, 3, dtype=torch.complex128)
+    out = torch.ones(5, 3, 3, dtype=torch.complex128).conj()
+    expected = torch.einsum("bi,bj->bij", a, b)
+    assert vp.batched_outer(a, b, out=out) is out
+    torch.testing.assert_close(out, expected)
+    vp.batched_outer(a, b, beta=1, out=out)
+    torch.testing.assert_close(out, 2 * expected)
+
+
+def test_a_tangent_is_not_lost_unsaid(pair):
+    a, b = pair
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(a, b)
+        for values in ((dual, b), (b, dual)):
+            with pytest.raises(ValueError, match=r"cross was given a tensor with a tangent.*unpack_dual"):
+                vp.cross(*values)
+        with pytest.raises(ValueError, match=r"cross was given a tensor with a tangent"):
+            vp.cross(a, b, out=dual)
+        torch.testing.assert_close(vp.cross(a, b), torch.linalg.cross(a, b))
+    with pytest.raises(ValueError, match="cross was given a tensor with a tangent"):
+        torch.func.jvp(lambda x: vp.cross(x, b), (a,), (b,))
+
+
+def test_transforms_are_told_of_the_functions_that_they_know(pair):
+    with pytest.raises(
+        ValueError, match=r"cross was given a tensor without memory.*vecprod_gpu\.torch\.cross"
+    ):
+        torch.vmap(lambda x: vp.cross(x, x))(pair[0])
+
+
+def test_tensors_that_numpy_cannot_see_are_refused_by_name(pair):
+    with pytest.raises(ValueError, match=r"gram was given a tensor of layout torch\.sparse_coo.*to_dense"):
+        vp.gram(pair[0].to_sparse())
+    with pytest.raises(TypeError, match=r"gram was given a tensor of torch\.float8_e4m3fn"):
+        vp.gram(pair[0].to(torch.float8_e4m3fn))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -10,7 +10,7 @@ import numpy as np
 from .._arrays import Array
 from ..errors import ArgumentError, DeviceError
 from ._known import library_of
-from ._library import OPTIONS, Library
+from ._library import OPTION_TYPES, Library
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ def call(library: Library, function: Callable[..., Any], /, *args: Any, **kwargs
     if library.is_tracing():
         return library.traced(_call, function, args, kwargs)
     views = library.plain_views(args)
-    if views is None or not all(type(option) in OPTIONS for option in kwargs.values()):
+    if views is None or not all(type(option) in OPTION_TYPES for option in kwargs.values()):
         return _call(library, function, args, kwargs)
     result = function(*views, **kwargs)
     return (
@@ -113,7 +113,7 @@ class _Guests:
 
     def _written(self, out: Array, view: Array) -> Array:
         """The caller's `out`, which holds the result."""
-        if self._library.is_bfloat16(out):
+        if self._library.is_bfloat16(out) or self._library.is_copied(out):
             self._library.write(out, self._library.give(view, out))
         self._library.was_written(out)
         return out

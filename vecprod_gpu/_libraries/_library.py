@@ -14,7 +14,7 @@ from ..errors import DeviceError
 _HOST_DEVICES = frozenset({1, 3})
 _CUDA_DEVICES = frozenset({2, 13})
 
-OPTIONS = frozenset({bool, int, float, str, type(None)})  # types of what is certainly no array
+OPTION_TYPES = frozenset({bool, int, float, str, type(None)})  # of what is certainly no array
 
 
 class Library:
@@ -71,11 +71,15 @@ class Library:
         )
 
     def plain_views(self, values: Sequence[Any]) -> list[Any] | None:
-        """The values with views of host arrays in their place, for calls that are over in no time.
+        """The values with views of host arrays in their place, and nothing noted of which is whose.
 
-        None unless all are OPTIONS or such arrays, whose numbers NumPy has a type for.
+        None unless all are of OPTION_TYPES or such arrays, whose numbers NumPy has a type for.
         """
         return None
+
+    def is_copied(self, array: Array) -> bool:
+        """Whether its view is a copy, since its numbers are not as they lie in memory."""
+        return False
 
     def keep(self, views: Sequence[Array]) -> None:
         """See to it that the memory of device arrays is not reused while kernels read it."""

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 from .._arrays import Array
-from ..errors import ArgumentError, DeviceError
-from ._library import OPTIONS, Library, cupy_for, writable
+from ..errors import ArgumentError, DeviceError, DTypeError
+from ._library import OPTION_TYPES, Library, cupy_for, writable
 
 # Functions that have an operator, and what follows their two inputs where nothing is asked for beside it.
 _USUAL = {"batched_outer": (1, 0, None), "cross": (-1, -1, -1, None)}
@@ -45,12 +46,16 @@ class Torch(Library):
         return _on_current_stream(array.device) if array.is_cuda else _ANYWHERE
 
     def view(self, array: torch.Tensor, function: str) -> Array:
-        try:
-            return array.numpy()
-        except (RuntimeError, TypeError):  # what asks first takes longer than a small product
-            return self._view_of_another(array, function)
+        if forward_ad._current_level < 0:
+            try:
+                return array.numpy()
+            except (RuntimeError, TypeError):  # what asks first takes longer than a small product
+                pass
+        return self._view_of_another(array, function)
 
     def plain_views(self, values: Sequence[Any]) -> list[Any] | None:
+        if forward_ad._current_level >= 0:  # and there may be tangents
+            return None
         try:
             return [value.numpy() if type(value) is torch.Tensor else _option(value) for value in values]
         except (RuntimeError, TypeError):  # bfloat16, on a GPU, one that requires a gradient
@@ -58,18 +63,34 @@ class Torch(Library):
 
     def _view_of_another(self, array: torch.Tensor, function: str) -> Array:
         """Of a tensor that torch does not show to NumPy as it is."""
+        if array.layout is not torch.strided:
+            raise ArgumentError(
+                f"{function} was given a tensor of layout {array.layout} and takes dense ones: "
+                "give it tensor.to_dense()"
+            )
+        if forward_ad.unpack_dual(array).tangent is not None:
+            raise ArgumentError(
+                f"{function} was given a tensor with a tangent, and carries no derivatives in forward mode: "
+                "give it forward_ad.unpack_dual(tensor).primal"
+            )
         if array.requires_grad:
             if torch.is_grad_enabled():
-                raise ArgumentError(_advice(function))
+                raise ArgumentError(
+                    f"{function} was given a tensor that requires a gradient, which it does not carry: "
+                    f"use {_door(function)}, or give it tensor.detach()"
+                )
             array = array.detach()
         array = array.resolve_conj().resolve_neg()
         if array.device.type == "cpu":
-            return array.numpy()
+            return _shown(array, function)
         if array.device.type != "cuda":
             raise DeviceError(
                 f"a tensor on {array.device} cannot be computed there: move it to cpu or to cuda"
             )
         return cupy_for(self.name).from_dlpack(array)
+
+    def is_copied(self, array: torch.Tensor) -> bool:
+        return bool(array.is_conj() or array.is_neg())
 
     def keep(self, views: Sequence[Array]) -> None:
         """Nothing to do: the kernels are on the stream that torch frees memory by."""
@@ -102,7 +123,7 @@ LIBRARY = Torch()
 
 def _option(value: Any) -> Any:
     """What is no array, as it is; TypeError for others."""
-    if type(value) in OPTIONS:
+    if type(value) in OPTION_TYPES:
         return value
     raise TypeError
 
@@ -129,16 +150,24 @@ _takes_reason = "reason" in inspect.signature(torch.compiler.disable).parameters
 _outside = torch.compiler.disable(_apart, **({"reason": _REASON} if _takes_reason else {}))
 
 
-def _advice(function: str) -> str:
-    door = (
-        f"vecprod_gpu.torch.{function}"
-        if function in _DIFFERENTIABLE
-        else "the functions of vecprod_gpu.torch"
-    )
-    return (
-        f"{function} was given a tensor that requires a gradient, which it does not carry: use {door}, "
-        "or give it tensor.detach()"
-    )
+def _shown(array: torch.Tensor, function: str) -> Array:
+    """A host tensor as NumPy sees it."""
+    try:
+        return array.numpy()
+    except TypeError as error:
+        raise DTypeError(
+            f"{function} was given a tensor of {array.dtype}, which NumPy has no type for: convert it first"
+        ) from error
+    except RuntimeError as error:
+        raise ArgumentError(
+            f"{function} was given a tensor without memory, as in transforms of torch.func: "
+            f"use {_door(function)}"
+        ) from error
+
+
+def _door(function: str) -> str:
+    """Where torch's transforms know the function."""
+    return f"vecprod_gpu.torch{f'.{function}' if function in _DIFFERENTIABLE else ''}"
 
 
 @contextmanager

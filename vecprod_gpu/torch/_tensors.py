@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 NARROW = (torch.float16, torch.bfloat16)
 
@@ -54,6 +55,11 @@ def batch_first(
     ]
 
 
+def _is_transformed() -> bool:
+    """Whether a transform of `torch.func` or the forward mode of autograd looks on."""
+    return bool(torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0)
+
+
 def operator(schema: str) -> Callable[[Callable[..., Any]], Any]:
     """Register a function as ``torch.ops.vecprod_gpu.NAME``; the schema is ``NAME(arguments) -> results``."""
     name, parenthesis, signature = schema.partition("(")
@@ -91,7 +97,7 @@ def differentiable(
     )
 
     def call(*arguments: Any) -> Any:
-        if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        if not torch.compiler.is_compiling() and _is_transformed():
             return function.apply(*arguments)
         return operator(*arguments)
 

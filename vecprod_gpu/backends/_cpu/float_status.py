@@ -25,12 +25,12 @@ else:
     _INVALID, _DIVIDE, _OVERFLOW, _UNDERFLOW = 0x01, 0x04, 0x08, 0x10
 _WATCHED = _INVALID | _DIVIDE | _OVERFLOW | _UNDERFLOW
 
-# The processor's flag; what NumPy says; and its flag for functions that np.seterrcall installs.
+# The processor's flag; what NumPy says; and its flag for functions that np.seterrcall installs: in its order.
 _KINDS = {
-    "invalid": (_INVALID, "invalid value", 8),
     "divide": (_DIVIDE, "divide by zero", 1),
     "over": (_OVERFLOW, "overflow", 2),
     "under": (_UNDERFLOW, "underflow", 4),
+    "invalid": (_INVALID, "invalid value", 8),
 }
 
 
@@ -79,12 +79,13 @@ def report(flags: int, name: str) -> None:
     if not flags:
         return
     actions = np.geterr()
-    for kind, (flag, description, numpys_flag) in _KINDS.items():
+    numpys_flags = sum(numpys for flag, _, numpys in _KINDS.values() if flags & flag)
+    for kind, (flag, description, _) in _KINDS.items():
         if flags & flag:
-            _act(actions[kind], description, name, numpys_flag)  # type: ignore[literal-required]
+            _act(actions[kind], description, name, numpys_flags)  # type: ignore[literal-required]
 
 
-def _act(action: str, description: str, name: str, flag: int) -> None:
+def _act(action: str, description: str, name: str, flags: int) -> None:
     """Do what np.errstate prescribes for one kind of error."""
     message = f"{description} encountered in {name}"
     receiver: Any = np.geterrcall()
@@ -93,8 +94,10 @@ def _act(action: str, description: str, name: str, flag: int) -> None:
     elif action == "raise":
         raise FloatingPointError(message)
     elif action == "print":
-        print(f"Warning: {message}")
-    elif action == "call" and receiver is not None:
-        receiver(description, flag)
-    elif action == "log" and receiver is not None:
+        print(f"Warning: {message}", file=sys.stderr)
+    elif action in ("call", "log") and receiver is None:
+        raise NameError(f"np.errstate says {action!r} for {description} in {name}: np.seterrcall is missing")
+    elif action == "call":
+        receiver(description, flags)
+    elif action == "log":
         receiver.write(f"Warning: {message}\n")

@@ -1,11 +1,15 @@
-"""What the processor of this machine is good at, as LLVM knows it by its features and its name."""
+"""What the processor that is compiled for is good at, as LLVM knows it by its features and its name."""
 
 from pathlib import Path
 
 import llvmlite.binding
+import numba
 
 
 def _has(feature: str) -> bool:
+    """Whether compiled code may use it: Numba can be told to compile for another processor than this one."""
+    if (told := numba.config.CPU_FEATURES) is not None:
+        return f"+{feature}" in told.split(",")
     try:
         return bool(llvmlite.binding.get_host_cpu_features().get(feature))
     except RuntimeError:  # a processor whose features LLVM cannot tell
@@ -30,7 +34,7 @@ VECTOR_BYTES = 64 if _has("avx512f") else 32
 """Of the widest registers: where it has registers of 64 bytes, it has 32 of them."""
 
 HAS_HALVES = llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64")) or _has("f16c")
-"""Whether it widens and narrows float16; for others LLVM calls functions that nobody has."""
+"""Whether it widens and narrows float16; for others LLVM calls functions that no process has."""
 
 IS_ZEN = llvmlite.binding.get_host_cpu_name().startswith("znver")
 """Whether it is one of AMD's since 2017.

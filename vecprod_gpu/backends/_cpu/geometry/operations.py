@@ -41,7 +41,7 @@ from .triples import (
 
 Array = np.ndarray[Any, Any]
 
-FEWEST_SHARED, MOST_SHARED = 1 << 14, 1 << 18  # numbers, for threads that wait awake
+FEWEST_SHARED_MEASURES, MOST_SHARED_MEASURES = 1 << 14, 1 << 18  # for threads that wait awake
 COSTLY = {("vector_angle", 4): 2, ("vector_angle", 8): 8}  # takes so many times as long, by bytes of a number
 TILE = 256  # vectors: three tiles of float64 and their results take 20 KB of the first-level cache
 
@@ -52,12 +52,11 @@ def measure(quantity: str, vectors: tuple[Array, ...], out: Array) -> None:
         return
     ufunc = _ufunc(quantity, out.dtype)
     operands = in_lines(vectors, out)
-    is_alone = out.size <= ALONE_MEASURES
-    most_shared = MOST_SHARED // COSTLY.get((quantity, out.itemsize), 1)
-    can_share = FEWEST_SHARED <= out.size <= most_shared and operands[-1].ndim == 1
+    most_shared = MOST_SHARED_MEASURES // COSTLY.get((quantity, out.itemsize), 1)
+    can_share = FEWEST_SHARED_MEASURES <= out.size <= most_shared and operands[-1].ndim == 1
     if can_share and share_loop(ufunc, *operands):
         return
-    if is_alone:
+    if out.size <= ALONE_MEASURES:
         ufunc(*operands)
     else:
         shape, blocks = operands[-1].shape, out.size // ALONE_MEASURES

@@ -14,7 +14,6 @@ from ..._small import (
     LONG,
     PAIR_ELEMENTS,
     SMALL_CROSS_BYTES,
-    shared_cross_rows,
 )
 from ..processor import LAST_CACHE_BYTES
 from ..threads.slices import MOST, all_packed, over_longest_axis
@@ -27,7 +26,7 @@ from .ufuncs import cross_rows_ufunc, cross_ufunc, outer_rows_ufunc, outer_ufunc
 Array = np.ndarray[Any, Any]
 
 BROADCAST_BYTES = 1 << 16  # below this NumPy broadcasts at less cost than a faster loop brings
-FEWEST_SHARED, MOST_SHARED = 1 << 20, 1 << 23  # bytes of outer products, for threads that wait awake
+FEWEST_SHARED_BYTES, MOST_SHARED_BYTES = 1 << 20, 1 << 23  # of outer products, for threads that wait awake
 BLOCK_BYTES = 1 << 20  # of a result, for one thread at a time: the last ones of a product, all of an update
 
 _REAL = "biuf"
@@ -41,7 +40,7 @@ def cross(a: Array, b: Array, out: Array) -> None:
         cross_ufunc(out.dtype)(a, b, out)
         return
     a, b = broadcast_to(a, out.shape), broadcast_to(b, out.shape)
-    can_share = out.nbytes > ALONE_CROSS_BYTES and out.dtype in shared_cross_rows
+    can_share = out.nbytes > ALONE_CROSS_BYTES and out.dtype.kind in _REAL
     if can_share and share_cross(a, b, out) is not None:
         return
     # of two axes they are rows already
@@ -108,7 +107,7 @@ def _outer_rows(a: Array, b: Array, out: Array) -> None:
 
 def _share_outer(a: Array, b: Array, out: Array) -> bool:
     """Whether threads that wait awake have computed them, of packed rows or of one that stands for all."""
-    if not FEWEST_SHARED <= out.nbytes <= MOST_SHARED:
+    if not FEWEST_SHARED_BYTES <= out.nbytes <= MOST_SHARED_BYTES:
         return False
     _, m, n = out.shape
     if len(out) == 1:  # whose rows are products as well

@@ -39,7 +39,7 @@ class Loop(NamedTuple):
     """The loop of a ufunc: where its code lies, and the names of all axes of its operands in their order."""
 
     address: int
-    axes: list[str]
+    axes: tuple[str, ...]
 
 
 loop_of: dict[Ufunc, Loop] = {}
@@ -214,7 +214,7 @@ def build(
         builder.nb_func.cache = LateFiles(function)
         builder.add(signature)
         ufunc: Ufunc = builder.build_ufunc()
-    loop_of[ufunc] = Loop(builder.address, re.findall(r"\w", layout))
+    loop_of[ufunc] = Loop(builder.address, tuple(re.findall(r"\w", layout)))
     return ufunc
 
 
