@@ -13,6 +13,7 @@ from . import _dispatch
 from ._arrays import Array
 from ._costs import cross_work, outer_work
 from ._layout import size
+from .backends._cpu.memory import empty
 from .backends._host_arrays import moveaxis
 from .backends._small import (
     ALONE_CROSS_BYTES,
@@ -100,7 +101,7 @@ def _more_outer(dtype: np.dtype[Any], a: Array, b: Array, out: Array | None) -> 
     batch, columns = shape[:-1], other[-1:]
     elements = a.size * b.size
     is_whole = bool(shape and other) and batch == other[:-1]  # nothing is broadcast
-    if is_whole and dtype.kind != "c" and (batch or elements > PAIR_ELEMENTS):
+    if is_whole and (batch or elements > PAIR_ELEMENTS):
         ufunc, is_small = small_outer_rows.get(dtype), a.nbytes * columns[0] <= SMALL_OUTER_BYTES
     else:
         ufunc, is_small = small_outer.get(dtype), elements <= SMALL_ELEMENTS
@@ -112,8 +113,10 @@ def _more_outer(dtype: np.dtype[Any], a: Array, b: Array, out: Array | None) -> 
         return None
     if not is_small:
         return _large_outer(a, b, out, shape + columns)
-    if ufunc is small_outer_rows.get(dtype) and not batch:
-        out = np.empty(shape + columns, dtype) if out is None else out
+    if ufunc is small_outer_rows.get(dtype):
+        out = empty(shape + columns, dtype) if out is None else out
+        if batch:
+            return ufunc(a, b, out)
         ufunc(a[np.newaxis], b[np.newaxis], out[np.newaxis])
         return out
     try:

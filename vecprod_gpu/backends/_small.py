@@ -12,7 +12,7 @@ import numpy as np
 FEW_ELEMENTS = 1 << 8  # of an outer product, which takes less than the checks of a longer way
 PAIR_ELEMENTS = 1 << 10  # of one outer product, whose rows no faster loop writes sooner
 SMALL_ELEMENTS = 1 << 15  # of an outer product
-SMALL_OUTER_BYTES = 1 << 20  # of outer products whose rows a faster loop writes
+SMALL_OUTER_BYTES = 1 << 21  # of outer products whose rows a faster loop writes
 SMALL_PRODUCTS = 1 << 18  # of numbers, of the rows of a table with themselves
 SMALL_VECTORS_BYTES = 1 << 20  # of what is measured: angles, areas, volumes and dot products
 

@@ -26,7 +26,7 @@ from .ufuncs import cross_rows_ufunc, cross_ufunc, outer_rows_ufunc, outer_ufunc
 Array = np.ndarray[Any, Any]
 
 BROADCAST_BYTES = 1 << 16  # below this NumPy broadcasts at less cost than a faster loop brings
-FEWEST_SHARED_BYTES, MOST_SHARED_BYTES = 1 << 20, 1 << 23  # of outer products, for threads that wait awake
+FEWEST_SHARED_BYTES, MOST_SHARED_BYTES = 1 << 21, 1 << 23  # of outer products, for threads that wait awake
 BLOCK_BYTES = 1 << 20  # of a result, for one thread at a time: the last ones of a product, all of an update
 
 _REAL = "biuf"
@@ -55,7 +55,7 @@ def _cross_writer(a: Array, b: Array, out: Array) -> Callable[[Array, Array, Arr
     if out.ndim > 2 and out.shape[-2] < LONG:
         return cross_ufunc(out.dtype)
     ufunc = cross_rows_ufunc(out.dtype)
-    are_dense = a.strides[-1] == b.strides[-1] == out.itemsize
+    are_dense = out.dtype.kind in _REAL and a.strides[-1] == b.strides[-1] == out.itemsize
     if not (out.ndim == 2 and are_dense and _goes_to_memory(a, b, out)):
         return ufunc
     return _CROSS_STORES.writer(ufunc, cross_rows_ufunc(out.dtype, past_cache=True), out.nbytes)
@@ -80,7 +80,7 @@ def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None
         _update(a, b, beta, out)
     elif a.size * b.size <= (PAIR_ELEMENTS if out.ndim == 2 else FEW_ELEMENTS):
         outer_ufunc(out.dtype)(a, b, out)
-    elif out.dtype.kind in _REAL and out.strides[-1] == out.itemsize:
+    elif out.strides[-1] == out.itemsize:
         _outer_rows(a, b if b.strides[-1] == b.itemsize else np.ascontiguousarray(b), out)
     else:
         _over_rows(outer_ufunc(out.dtype), a, b, out)
@@ -99,6 +99,9 @@ def _outer_rows(a: Array, b: Array, out: Array) -> None:
         if _share_outer(a, b, out):
             return
     multiply: Callable[[Array, Array, Array], Any] = outer_rows_ufunc(out.dtype)
+    if out.nbytes <= ALONE_OUTER_BYTES:
+        multiply(a, b, out)
+        return
     if (are_small_squares or n * out.itemsize % STREAM_BYTES == 0) and _goes_to_memory(a, b, out):
         past_cache = outer_rows_ufunc(out.dtype, past_cache=True)
         multiply = _OUTER_STORES.writer(multiply, past_cache, out.nbytes)
@@ -130,10 +133,9 @@ def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
 
 def _goes_to_memory(a: Array, b: Array, out: Array) -> bool:
     """Whether a product is larger than the caches, and its result of vectors that pass them."""
-    is_of_vectors = out.dtype.kind in _REAL and out.flags.c_contiguous
     # an operand that is broadcast lies in the cache as one row
     is_large = sum(array.nbytes for array in (a, b, out) if array.strides[0]) > LAST_CACHE_BYTES
-    return is_large and is_of_vectors and address(out) % STREAM_BYTES == 0
+    return is_large and out.flags.c_contiguous and address(out) % STREAM_BYTES == 0
 
 
 def _over_rows(
