@@ -356,14 +356,25 @@ class TestExceptions:
         assert np.isnan(ours).all()
         assert (means.tolist(), total.tolist()) == ([[1, 1]], [1])
 
-    @pytest.mark.parametrize("d", [2, 270])
-    def test_without_any_weight_all_is_nan(self, host, rng, d):
-        X = rng.standard_normal((2, 9000, d))
-        weights = np.ones((2, 9000))
+    @pytest.mark.parametrize("shape", [(8, 4), (8, 20), (3000, 20), (8, 300), (3000, 300)])
+    def test_sums_and_their_scaling_are_told_apart(self, host, shape):
+        X = np.zeros((1, *shape))
+        X[0, :2, 0] = 1e150, -1e150
+        with pytest.warns(RuntimeWarning) as scaled:
+            co_moments(host, X, scale=1e20)
+        with pytest.warns(RuntimeWarning) as summed:
+            co_moments(host, 1e20 * X)
+        assert [str(told.message) for told in scaled] == ["overflow encountered in multiply"]
+        assert "overflow encountered in multiply" not in [str(told.message) for told in summed]
+
+    @pytest.mark.parametrize(("n", "d"), [(9000, 2), (9000, 270), (9, 270)])
+    def test_without_any_weight_all_is_nan(self, host, rng, n, d):
+        X = rng.standard_normal((2, n, d))
+        weights = np.ones((2, n))
         weights[1] = 0
         with np.errstate(invalid="ignore"):
             ours, means, total = co_moments(host, X, None, weights)
-        assert total.tolist() == [9000, 0]
+        assert total.tolist() == [n, 0]
         assert np.isfinite(ours[0]).all()
         assert np.isfinite(means[0]).all()
         assert np.isnan(ours[1]).all()

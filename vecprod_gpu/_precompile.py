@@ -48,6 +48,9 @@ FEW_BLOCKS = 200
 WIDE = 300
 """Columns whose Gram matrix is too large for each thread to have its own."""
 
+SEVERAL_WIDE_BLOCKS = 2000
+"""Rows of so many columns that are summed in several blocks."""
+
 WIDEST_ROW = 4096
 """Columns up to which a kernel on a GPU is compiled for the width of a row."""
 
@@ -287,7 +290,14 @@ OPERATIONS: dict[str, Operation] = {
 def _tables(dtype: DType) -> Iterator[Array]:
     """Tables that are summed in lanes, by each thread, in several blocks, by all threads, and row by row."""
     by_row = ((FEW_BLOCKS, columns) for columns in SHORT_ROWS)
-    for rows, columns in ((8, 4), (40, 20), (SEVERAL_BLOCKS, 4), (8, WIDE), *by_row):
+    for rows, columns in (
+        (8, 4),
+        (40, 20),
+        (SEVERAL_BLOCKS, 4),
+        (8, WIDE),
+        (SEVERAL_WIDE_BLOCKS, WIDE),
+        *by_row,
+    ):
         yield _numbers((rows, columns), dtype)
 
 

@@ -324,17 +324,88 @@ def finish(partials: Any, stripes: int, scale: float, origins: Any, total: Any, 
     clear_flags()
     heads, matrices = partials
     is_symmetric = heads.shape[1] == 1 + matrices.shape[2]
+    rows, columns = matrices.shape[1:]
     for problem in range(out.shape[0]):
         _merge_pairwise(partials, problem * stripes, stripes)
         last = problem * stripes + stripes - 1
-        one = 1.0
-        if total.size:
-            total[problem] = heads[last, 0]
-            one = total[problem] / total[problem]
-            for j in range(means.shape[1]):
-                means[problem, j] = one * (origins[problem, j] + heads[last, 1 + j])
-        _write(matrices[last], one * scale, is_symmetric, out[problem])
+        one = _write_head(heads[last], origins[problem], problem, total, means)
+        for a in range(0, rows, PANEL):
+            for b in range(a if is_symmetric else 0, columns, PANEL):
+                part = matrices[last, a : a + PANEL, b : b + PANEL]
+                _write_part(part, one * scale, is_symmetric, a, b, out[problem])
     return raised_flags()
+
+
+@compiled(**BARE)
+def finish_head(heads: Any, origins: Any, total: Any, means: Any) -> Any:
+    """Write total and means of a single problem from its first head; 1, or NaN without weight; the flags."""
+    clear_flags()
+    one = _write_head(heads[0], origins[0], 0, total, means)
+    return one, raised_flags()
+
+
+@compiled(**BARE)
+def _write_head(head: Any, origin: Any, problem: int, total: Any, means: Any) -> float:
+    one = 1.0
+    if total.size:
+        total[problem] = head[0]
+        one = total[problem] / total[problem]
+        for j in range(means.shape[1]):
+            means[problem, j] = one * (origin[j] + head[1 + j])
+    return one
+
+
+@compiled(**BARE)
+def finish_panels(sums: Any, first: int, scale: float, start: int, stop: int, out: Any) -> int:
+    """Write parts of the sums as `merge_panels` counts them; the flags."""
+    clear_flags()
+    panels = -(-sums.shape[1] // PANEL)
+    for unit in range(start, stop):
+        a, b = unit // panels * STRIP, unit % panels * PANEL
+        _write_part(sums[a : a + STRIP, b : b + PANEL], scale, first == 0, a, b, out)
+    return raised_flags()
+
+
+@compiled(**BARE)
+def finish_block(
+    blocks: Any, block_rows: int, scale: float, start: int, stop: int, tile: Any, product: Any, out: Any
+) -> Any:
+    """Write parts of the products of a single packed block, which are its sums; their flags, and of scaling.
+
+    No larger sums pass through memory: of 16 rows of 1,500 columns they took most of the time.
+    """
+    _, left, right = blocks
+    length = whole_vectors(block_rows, tile.itemsize)
+    rows, width = out.shape
+    columns = right.shape[1]
+    first = columns - width
+    panels = -(-width // PANEL)
+    flags, flags_of_scaling = 0, 0
+    for unit in range(start, stop):
+        a, b = unit // panels * STRIP, unit % panels * PANEL
+        a_end, b_end = min(a + STRIP, rows), min(b + PANEL, width)
+        if first == 0 and b_end <= a:
+            continue
+        clear_flags()
+        multiply(left[0], a, a_end, right[0], first + b, first + b_end, length, first == 0, tile, product)
+        flags |= raised_flags()
+        clear_flags()
+        _write_part(product[: a_end - a, : b_end - b], scale, first == 0, a, b, out)
+        flags_of_scaling |= raised_flags()
+    return flags, flags_of_scaling
+
+
+@compiled(**BARE)
+def _write_part(part: Any, scale: float, is_symmetric: bool, a: int, b: int, out: Any) -> None:
+    """``out[a + i, b + j] = scale * part[i, j]``; where symmetric from the diagonal on, and mirrored."""
+    rows, columns = part.shape
+    for i in range(rows):
+        for j in range(max(a + i - b, 0) if is_symmetric else 0, columns):
+            out[a + i, b + j] = scale * part[i, j]
+    if is_symmetric:
+        for j in range(columns):
+            for i in range(min(rows, b + j - a)):
+                out[b + j, a + i] = out[a + i, b + j]
 
 
 @compiled(**BARE)
@@ -345,16 +416,3 @@ def _merge_pairwise(states: Any, start: int, count: int) -> None:
         for pair in range(0, count - step, 2 * step):
             _merge(states, start + min(pair + 2 * step, count) - 1, start + pair + step - 1)
         step *= 2
-
-
-@compiled(**BARE)
-def _write(matrix: Any, scale: float, is_symmetric: bool, out: Any) -> None:
-    """``out = scale * matrix``, mirrored where it is symmetric: a square at a time, for the cache's sake."""
-    rows, columns = matrix.shape
-    for a in range(0, rows, PANEL):
-        for b in range(a if is_symmetric else 0, columns, PANEL):
-            for i in range(a, min(a + PANEL, rows)):
-                for j in range(max(b, i) if is_symmetric else b, min(b + PANEL, columns)):
-                    out[i, j] = scale * matrix[i, j]
-                    if is_symmetric:
-                        out[j, i] = out[i, j]

@@ -18,6 +18,9 @@ from ..workspaces import Workspaces
 from .block_sums import (
     empty_states,
     finish,
+    finish_block,
+    finish_head,
+    finish_panels,
     for_dtypes,
     merge_heads,
     merge_panels,
@@ -217,29 +220,67 @@ class _Sums:
 
     def _sum_panels(self) -> None:
         """One problem, some blocks at a time; the threads share first their columns, then the matrix."""
-        rows, columns, first = self.shape
-        dtype, block_rows = self.out.dtype, self.block_rows
-        group = min(self.blocks, max(1, GROUP_BYTES // (columns * block_rows * dtype.itemsize)))
-        memory = empty_blocks(group, rows, columns, block_rows, dtype, self.weights.size > 0)
-        heads, matrix = np.zeros((1 + group, 1 + columns)), np.zeros(self.out.shape[1:])
-        parts = -(-rows // STRIP) * panels_across(columns - first)
+        _, columns, first = self.shape
+        group = min(self.blocks, max(1, GROUP_BYTES // (columns * self.block_rows * self.out.itemsize)))
+        memory = empty_blocks(group, *self.shape[:2], self.block_rows, self.out.dtype, self.weights.size > 0)
+        heads = np.zeros((1 + group, 1 + columns))
         self._find_origins()
-        arguments = self.X, self.Y, self.weights, self.origins, self.is_centred, block_rows
+        if self.blocks == 1:
+            self._pack(0, heads, memory)
+            self._write_products(self._finish_head(heads), memory)
+            return
+        sums = np.zeros(self.out.shape[1:])
         for begin in range(0, self.blocks, group):
             used = heads[: 1 + min(group, self.blocks - begin)]
+            self._pack(begin, used, memory)
+            self._add_products(used, memory, sums)
+        scale = self._finish_head(heads)
 
-            def pack(start: int, stop: int, begin: int = begin) -> None:
-                self.flags.append(self.kernel(*arguments, begin, start, stop, memory, heads))
+        def write(start: int, stop: int) -> None:
+            self.flags_of_scaling.append(finish_panels(sums, first, scale, start, stop, self.out[0]))
 
-            def multiply(start: int, stop: int, used: Array = used) -> None:
-                tile, product = empty_tile(dtype), empty_panel(dtype)
-                flags = merge_panels(used, memory, block_rows, start, stop, tile, product, matrix)
-                self.flags.append(flags)
+        self._over_parts(write)
 
-            self._on_threads(pack, (len(used) - 1) * panels_across(columns), 1)
-            merge_heads(used)
-            self._on_threads(multiply, parts, 1)
-        self._finish((heads[:1], matrix[np.newaxis]), 1)
+    def _pack(self, begin: int, heads: Array, memory: Any) -> None:
+        """As many blocks as there are heads after the first one, into which these are then merged."""
+        arguments = self.X, self.Y, self.weights, self.origins, self.is_centred, self.block_rows, begin
+
+        def pack(start: int, stop: int) -> None:
+            self.flags.append(self.kernel(*arguments, start, stop, memory, heads))
+
+        self._on_threads(pack, (len(heads) - 1) * panels_across(self.shape[1]), 1)
+        merge_heads(heads)
+
+    def _add_products(self, heads: Array, memory: Any, sums: Array) -> None:
+        dtype = self.out.dtype
+
+        def add(start: int, stop: int) -> None:
+            tile, product = empty_tile(dtype), empty_panel(dtype)
+            self.flags.append(merge_panels(heads, memory, self.block_rows, start, stop, tile, product, sums))
+
+        self._over_parts(add)
+
+    def _write_products(self, scale: float, memory: Any) -> None:
+        dtype = self.out.dtype
+
+        def write(start: int, stop: int) -> None:
+            tile, product = empty_tile(dtype), empty_panel(dtype)
+            flags = finish_block(memory, self.block_rows, scale, start, stop, tile, product, self.out[0])
+            self.flags.append(flags[0])
+            self.flags_of_scaling.append(flags[1])
+
+        self._over_parts(write)
+
+    def _over_parts(self, task: Callable[[int, int], None]) -> None:
+        """Parts of the matrix are strips by panels."""
+        rows, columns, first = self.shape
+        self._on_threads(task, -(-rows // STRIP) * panels_across(columns - first), 1)
+
+    def _finish_head(self, heads: Array) -> float:
+        """Call `finish_head`; what the sums are to be multiplied by."""
+        one, flags = finish_head(heads, self.origins, self.total, self.means)
+        self.flags_of_scaling.append(flags)
+        return float(one * self.scale)
 
     def _finish(self, states: tuple[Array, Array], stripes: int) -> None:
         """Call `finish`."""
