@@ -68,6 +68,30 @@ def test_products_bring_in_neither_regression_nor_what_a_pool_of_threads_needs(s
     assert after(f"{statement}; assert not set({kept_out}) & set(sys.modules)")["packages"]
 
 
+@pytest.mark.parametrize(
+    ("call", "room"),
+    [
+        ("vp.linreg_gradient(np.ones((5000, 40)), np.ones(5000), np.ones(40))", "linreg"),
+        ("vp.cross(*np.ones((2, 5000, 3)))", "products"),
+        ("vp.gram(np.ones((50, 40)))", "moments"),
+    ],
+)
+def test_a_call_brings_in_the_kernels_of_its_own_kind(call, room):
+    """A first call would take as long again to import all of them."""
+    rooms = after(
+        f"""
+import numpy as np
+import vecprod_gpu as vp
+
+{call}
+cpu = "vecprod_gpu.backends._cpu."
+rooms = {{name.removeprefix(cpu).split(".")[0] for name in sys.modules if name.startswith(cpu)}}
+assert rooms & {{"geometry", "linreg", "moments", "products"}} == {{{room!r}}}, rooms
+"""
+    )
+    assert "numba" in rooms["packages"]
+
+
 def test_asking_for_the_version_loads_no_array_or_gpu_library():
     state = after("from vecprod_gpu.cli import main; main(['--version'])")
     assert state["packages"]
