@@ -80,7 +80,7 @@ def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None
         _update(a, b, beta, out)
     elif a.size * b.size <= (PAIR_ELEMENTS if out.ndim == 2 else FEW_ELEMENTS):
         outer_ufunc(out.dtype)(a, b, out)
-    elif out.strides[-1] == out.itemsize:
+    elif out.dtype.kind in _REAL and out.strides[-1] == out.itemsize:
         _outer_rows(a, b if b.strides[-1] == b.itemsize else np.ascontiguousarray(b), out)
     else:
         _over_rows(outer_ufunc(out.dtype), a, b, out)
@@ -100,7 +100,7 @@ def _outer_rows(a: Array, b: Array, out: Array) -> None:
             return
     multiply: Callable[[Array, Array, Array], Any] = outer_rows_ufunc(out.dtype)
     if out.nbytes <= ALONE_OUTER_BYTES:
-        multiply(a, b, out)
+        multiply(broadcast_to(a, out.shape[:-1]), broadcast_to(b, (*out.shape[:-2], n)), out)
         return
     if (are_small_squares or n * out.itemsize % STREAM_BYTES == 0) and _goes_to_memory(a, b, out):
         past_cache = outer_rows_ufunc(out.dtype, past_cache=True)
