@@ -165,9 +165,8 @@ def _chosen(what: str, names: Iterable[str], known: Iterable[str]) -> list[str]:
 
 def _past_cache(numbers: int, dtype: DType) -> int:
     """Products that read and write so many numbers each, of which so many are written past the cache."""
-    from vecprod_gpu.backends._cpu.processor import (
-        LAST_CACHE_BYTES,  # and llvmlite: not for `vecprod --version`
-    )
+    # with llvmlite: not for `vecprod --version`
+    from vecprod_gpu.backends._cpu.processor import LAST_CACHE_BYTES
 
     return max(LAST_CACHE_BYTES, LARGE_BYTES) // (numbers * dtype.itemsize) + 1
 
