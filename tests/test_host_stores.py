@@ -1,6 +1,7 @@
 """Large products on the CPU, by ordinary stores and past the cache: the same bits, by the faster way."""
 
 import importlib
+import re
 
 import numpy as np
 import pytest
@@ -341,16 +342,17 @@ class TestTheFasterWay:
             taken = race(stores.Stores(), 3 * stores.LATEST, *times)
             tried, then = taken[: 2 * stores.LATEST], taken[2 * stores.LATEST :]
             assert tried.count("past") == stores.LATEST
-            assert set(then) == {faster}
+            trials = [k for k, way in enumerate(then, 1) if way != faster]
+            assert trials == [k for k in stores.EARLY_TRIALS if k <= len(then)]
 
     def test_is_past_the_cache_where_that_takes_little_longer(self, race):
         """Ordinary stores leave lines in the caches that the next call has to write."""
         chooser = stores.Stores()
         race(chooser, 2 * stores.LATEST, 20, 21)
-        assert set(race(chooser, 5, 20, 21)) == {"past"}
+        assert race(chooser, 1, 20, 21) == ["past"]
         chooser = stores.Stores()
         race(chooser, 2 * stores.LATEST, 20, 23)
-        assert set(race(chooser, 5, 20, 23)) == {"ordinary"}
+        assert race(chooser, 1, 20, 23) == ["ordinary"]
 
     def test_is_found_out_by_the_parts_of_one_result(self, race):
         chooser = stores.Stores()
@@ -362,15 +364,24 @@ class TestTheFasterWay:
         race(chooser, 1, 2, 3, parts=2 * stores.LATEST)
         taken = race(chooser, 2 * stores.RESULTS_A_TRIAL - 2, 2, 1, parts=stores.LATEST)
         ways = "".join(way[0] for way in taken)
-        assert ways.lstrip("o") == "p" * ways.count("p")
-        assert ways.count("o") < stores.RESULTS_A_TRIAL * stores.LATEST
+        wrong, *rest = re.findall("o+|p+", ways)
+        assert wrong == "o" * stores.LATEST
+        assert all(set(run) == {"p"} or run == "o" * stores.LATEST for run in rest)
+        assert ways.count("o") == (1 + len(stores.EARLY_TRIALS)) * stores.LATEST
+
+    def test_is_tried_again_soon_where_its_pages_were_not_there(self, race):
+        """Which the kernel clears, and leaves in the cache."""
+        chooser = stores.Stores()
+        race(chooser, 1, 2, 3, parts=2 * stores.LATEST)
+        taken = race(chooser, 10, 2, 1, parts=stores.LATEST)
+        assert taken[stores.LATEST * stores.EARLY_TRIALS[0] :].count("past") > len(taken) // 2
 
     def test_is_not_told_by_one_part(self, race):
         """Which found its lines in the cache, or its pages not there."""
         chooser = stores.Stores()
         race(chooser, 2 * stores.LATEST, 2, 1)
         race(chooser, 1, 9, 9)
-        assert set(race(chooser, 5, 2, 1)) == {"past"}
+        assert race(chooser, 4, 2, 1).count("past") == 2
 
     def test_is_not_told_by_small_parts(self):
         chooser = stores.Stores()

@@ -31,7 +31,7 @@ def sharing(kernel):
     @numba.njit(nogil=True)
     def shared(seats, helpers, arguments, count, block):
         job_address, arguments_address = job(arguments)
-        return teams.share(seats, helpers, job_address, arguments_address, 0, count, block)
+        return teams.share(seats, helpers, job_address, arguments_address, count, block)
 
     return shared
 
@@ -212,9 +212,9 @@ def test_one_function_may_have_several_jobs_done(seats, sitting):
     def both(seats, here, visits):
         # That of a helper comes first: one that has not begun when the work is done is told to leave.
         job, arguments = first((here.ctypes.data, 2))
-        teams.share(seats, 1, job, arguments, 0, 2, 1)
+        teams.share(seats, 1, job, arguments, 2, 1)
         job, arguments = second((visits, 2))
-        teams.share(seats, 1, job, arguments, 0, visits.size, 3)
+        teams.share(seats, 1, job, arguments, visits.size, 3)
 
     sitting(1)
     here, visits = np.zeros(1, np.int64), np.zeros(20, np.int64)

@@ -9,10 +9,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
+from vecprod_gpu.backends._cpu import llvm
 from vecprod_gpu.backends._cpu.compiling import compiled
 from vecprod_gpu.backends._cpu.products.outers import stream_outer_rows, write_outer_rows
-from vecprod_gpu.backends._cpu.products.streaming import STREAM_BYTES, publish
+from vecprod_gpu.backends._cpu.products.streaming import STREAM_BYTES, past_cache, publish
 from vecprod_gpu.backends._cpu.threads.pools import for_each_block
 
 from ..peers import load
@@ -23,6 +28,7 @@ Array = np.ndarray[Any, Any]
 BLOCK = 1 << 20  # elements
 OUTPUTS = 2  # of a runner, each larger than the caches
 STREAMED = 1024  # elements of a row that is written past the cache
+SUMS = 16  # elements that are added at once
 
 
 def outputs(shape: tuple[int, ...], dtype: Any = np.float32) -> list[Array]:
@@ -57,7 +63,7 @@ def fill(count: int) -> list[Runner]:
 
 
 def triad(a: Array, b: Array) -> list[Runner]:
-    """Read two arrays and write one: ``out = a + b``."""
+    """Read two arrays and write one, ``out = a + b``: by ordinary stores, past the cache, and by torch."""
     x, y = a.reshape(-1), b.reshape(-1)
 
     def add(out: Array) -> None:
@@ -66,7 +72,13 @@ def triad(a: Array, b: Array) -> list[Runner]:
 
         for_each_block(part, out.size, BLOCK)
 
-    ways = {"triad": add}
+    def stream(out: Array) -> None:
+        count = out.size - out.size % SUMS  # the rest is left out
+        for_each_block(
+            lambda start, stop: _stream_sums(out[start:stop], x[start:stop], y[start:stop]), count, BLOCK
+        )
+
+    ways = {"triad": add, "streamed triad": stream}
     torch, _ = load("torch")
     if torch is not None:
         tx, ty = map(torch.from_numpy, (x, y))
@@ -135,6 +147,29 @@ def _sum(values: Array) -> Any:
     for value in values:
         total += value
     return total
+
+
+@intrinsic
+def _write_sums(typing_context: Any, out: Any, x: Any, y: Any) -> Any:
+    """``out = x + y`` past the cache, of as many elements as are whole vectors."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        arrays = llvm.unpacked(context, builder, signature, arguments)
+        vector = ir.VectorType(context.get_data_type(out.dtype), SUMS)
+        (length,) = cgutils.unpack_tuple(builder, arrays[0].shape)
+        with cgutils.for_range(builder, builder.udiv(length, length.type(SUMS))) as loop:
+            offset = builder.mul(loop.index, length.type(llvm.bytes_of(vector)))
+            values = [llvm.load(builder, vector, array.data, offset) for array in arrays[1:]]
+            past_cache(builder, builder.fadd(*values), arrays[0].data, offset)
+        return context.get_dummy_value()
+
+    return types.void(out, x, y), generate
+
+
+@compiled()
+def _stream_sums(out: Array, x: Array, y: Array) -> None:
+    _write_sums(out, x, y)
+    publish()
 
 
 @compiled()

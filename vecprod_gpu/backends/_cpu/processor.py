@@ -1,5 +1,6 @@
 """What the processor that is compiled for is good at, as LLVM knows it by its features and its name."""
 
+import os
 from pathlib import Path
 
 import llvmlite.binding
@@ -16,6 +17,17 @@ def _has(feature: str) -> bool:
         return False
 
 
+def share_of_cache(nbytes: int, cores: int) -> int:
+    """What so many cores have of a cache: a virtual machine is told of that of the whole chip.
+
+    Examples
+    --------
+    >>> share_of_cache(300 << 20, cores=2) >> 20
+    32
+    """
+    return min(nbytes, cores * MOST_CACHE_BYTES_A_CORE)
+
+
 def _last_cache_bytes() -> int:
     """Of the last-level cache, where the system tells; else what most of them have at least."""
     try:
@@ -27,7 +39,8 @@ def _last_cache_bytes() -> int:
         return 8 << 20
 
 
-LAST_CACHE_BYTES = _last_cache_bytes()
+MOST_CACHE_BYTES_A_CORE = 16 << 20  # the most that is sold is 12 MB, by AMD
+LAST_CACHE_BYTES = share_of_cache(_last_cache_bytes(), os.cpu_count() or 1)
 LINE_BYTES = 64  # of a cache
 
 VECTOR_BYTES = 64 if _has("avx512f") else 32

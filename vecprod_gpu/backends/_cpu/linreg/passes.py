@@ -340,7 +340,7 @@ def _pass(
     partials = np.empty((problems, stripes, k * d + k + 1))
     inputs = X, y, w, weights, is_weighted, x_offset, block_rows, stripe_rows, partials
     job, arguments = _stripes_job(inputs)
-    flags = share(seats, helpers, job, arguments, 0, problems * stripes, block)
+    flags = share(seats, helpers, job, arguments, problems * stripes, block)
     return flags | _finish(partials, w, l1, l2, learning_rate, is_step, out, loss)
 
 

@@ -171,7 +171,7 @@ def _share(
     ``places`` are where the arrays begin, and the table of seats where helpers wait; see `_Cut` for the rest.
     """
     job, arguments = _slices_job((loop, places, moves, lengths, strides))
-    return share(table, helpers, job, arguments, 0, slices, block)
+    return share(table, helpers, job, arguments, slices, block)
 
 
 _on_stack = on_stack(MOST_NUMBERS)

@@ -15,6 +15,7 @@ Loop = Callable[..., Any]
 
 TELLING_BYTES = 1 << 19  # of a part; a smaller one may stay in the caches, whatever the stores
 RESULTS_A_TRIAL = 32  # one result in so many is written the other way, in case it is the better by now
+EARLY_TRIALS = (2, 4, 8, 16)  # and these too: the result that told may have found its pages not there
 LEFT_TO_WRITE = 1.1  # so much faster ordinary stores only seem: the next call pays for what they leave
 LATEST = 9  # parts of each way, whose median is compared: the fastest may just have stayed in the cache
 
@@ -26,7 +27,7 @@ class Stores:
     """
 
     def __init__(self) -> None:
-        self._results = 0
+        self._results = 0  # since both ways were tried
         self._seconds = {way: deque[float](maxlen=LATEST) for way in (False, True)}  # a byte
 
     def writer(self, ordinary: Loop, past_cache: Loop) -> Loop:
@@ -35,12 +36,13 @@ class Stores:
 
     def _way(self) -> bool | None:
         """Whether the next result goes past the cache; None where either way was tried too seldom."""
-        self._results += 1
         ordinary, past_cache = (sorted(self._seconds[way]) for way in (False, True))
         if min(len(ordinary), len(past_cache)) < LATEST:
             return None
+        self._results += 1
         better = past_cache[LATEST // 2] < LEFT_TO_WRITE * ordinary[LATEST // 2]
-        return not better if self._results % RESULTS_A_TRIAL == 0 else better
+        is_trial = self._results % RESULTS_A_TRIAL == 0 or self._results in EARLY_TRIALS
+        return better != is_trial
 
     def _write(self, way: bool | None, ordinary: Loop, past_cache: Loop, *arrays: Array) -> None:
         if way is None:  # by turns

@@ -6,6 +6,10 @@ half a millisecond for the next call, which puts the address of its *order* on t
 too.  When no block is left it takes back what nobody has picked up, so that it never waits for a thread that
 has yet to begin.
 
+The caller takes blocks from the front and helpers from the end, so that each finds in its own cache what it
+had of these arrays in the call before: on 2 cores of Emerald Rapids, cross products of 60,000 to 120,000
+vectors of float32 take 10 to 15 % less than in the order of arrival.  On Zen 4 it makes no difference.
+
 A helper that finds itself on the caller's processor keeps it from running, and the system moves neither for a
 millisecond: it asks for another processor.
 
@@ -39,8 +43,9 @@ EMPTY, FREE, TAKEN, LEAVE = range(4)  # what is on a seat, if no order: a helper
 
 CALLER = SEATS * SEAT_BYTES  # bytes from the first seat to one more than the processor of the latest caller
 LOOK_AROUND = 16  # rounds of waiting from one look at the processor to the next
-JOB, ARGUMENTS, NEXT, STOP, BLOCK, ENDED, RESULT = range(0, 56, 8)  # bytes from an order to its numbers
+JOB, ARGUMENTS, COUNT, BLOCK, GIVEN, ENDED, RESULT = range(0, 56, 8)  # bytes from an order to its numbers
 ORDER_NUMBERS = 7
+AT_THE_END = 1 << 32  # in what is given: blocks from the front are counted below it, those from the end above
 FAILED = 1 << 62  # in a result: a kernel raised, and all that those here raise is MemoryError
 
 _I64 = ir.IntType(64)
@@ -186,21 +191,21 @@ def _new_order(typing_context: Any) -> Any:
 
 
 @compiled()
-def share(seats: int, helpers: int, job: int, arguments: int, start: int, stop: int, block: int) -> int:
-    """Have a job done over a range in blocks, by this thread and so many that wait; the results, or-ed."""
+def share(seats: int, helpers: int, job: int, arguments: int, count: int, block: int) -> int:
+    """Have a job done for 0 to count in blocks, by this thread and so many that wait; the results, or-ed."""
     order = _new_order()
     put(order + JOB, job)
     put(order + ARGUMENTS, arguments)
-    put(order + NEXT, start)
-    put(order + STOP, stop)
+    put(order + COUNT, count)
     put(order + BLOCK, block)
+    put(order + GIVEN, 0)
     put(order + ENDED, 0)
     put(order + RESULT, 0)
     if helpers > 0:
         put(seats + CALLER, processor() + 1)
     given = np.empty(helpers, np.int64)
     asked = _give(order, seats, given)
-    _work(order)
+    _work(order, 1)
     begun = 0
     for seat in given[:asked]:
         # Who has not seen the order is kept from running, perhaps by this very thread: let it sleep, and wake
@@ -229,14 +234,18 @@ def _give(order: int, seats: int, given: Any) -> int:
 
 
 @compiled()
-def _work(order: int) -> None:
-    """Do blocks of an order until none is left."""
-    last, block = look(order + STOP), look(order + BLOCK)
-    start = add(order + NEXT, block)
-    while start < last:
-        stop = min(start + block, last)
+def _work(order: int, step: int) -> None:
+    """Do blocks of an order until none is left: from the front by steps of 1, from the end of AT_THE_END."""
+    count, block = look(order + COUNT), look(order + BLOCK)
+    blocks = (count + block - 1) // block
+    while True:
+        given = add(order + GIVEN, step)
+        at_front, at_end = given % AT_THE_END, given // AT_THE_END
+        if at_front + at_end >= blocks:
+            break
+        start = block * (at_front if step == 1 else blocks - 1 - at_end)
+        stop = min(start + block, count)
         merge(order + RESULT, _call(look(order + JOB), look(order + ARGUMENTS), start, stop))
-        start = add(order + NEXT, block)
 
 
 @compiled()
@@ -258,7 +267,7 @@ def _serve(seats: int, patience: int, can_move: bool) -> bool:
             put(seat, EMPTY)
             return False
         if found > LEAVE and change(seat, found, TAKEN):
-            _work(found)
+            _work(found, AT_THE_END)
             put(seat, FREE)  # first, so that it is free for the next order of a caller who waits for the end
             add(found + ENDED, 1)
             waited = 0
