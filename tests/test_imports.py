@@ -136,6 +136,11 @@ assert before == sorted(before) and {*vp.__all__, "linreg", "threads"} <= {*befo
 vp.linreg_fit
 assert {*before} - {*dir(vp)} == {"__getattr__", "__dir__"}
 """
+A_BACKEND_LISTS_ITS_OPERATIONS = """
+from vecprod_gpu.backends import cpu
+assert "vecprod_gpu.backends._cpu.products.operations" not in sys.modules
+assert {*cpu.__all__} <= {*dir(cpu)} and callable(cpu.cross) and dir(cpu) == sorted({*dir(cpu)})
+"""
 A_STAR_IMPORTS_ALL = """
 from vecprod_gpu import *
 assert all(globals()[name] is getattr(vp, name) for name in vp.__all__)
@@ -200,6 +205,7 @@ with ThreadPoolExecutor(8) as pool:
     [
         NAMES_ARE_THE_VERY_OBJECTS,
         ALL_ARE_LISTED,
+        A_BACKEND_LISTS_ITS_OPERATIONS,
         A_STAR_IMPORTS_ALL,
         MODULES_ARE_ATTRIBUTES,
         THE_FIRST_ONE_PUTS_ALL_IN_PLACE,

@@ -13,6 +13,7 @@ import vecprod_gpu as vp
 import vecprod_gpu.torch as vt
 from tests.torch.operators import OPERATORS, as_tuple
 from vecprod_gpu.backends import cpu
+from vecprod_gpu.torch import _regression
 
 COMPLEX = (
     "batched_outer",
@@ -49,15 +50,15 @@ def test_numbers_are_those_of_torch(operator, dtype):
 
 def test_gradients(operator):
     arguments = operator.draw(requires_grad=True)
-    assert gradcheck(operator.call, arguments)
-    assert gradgradcheck(operator.call, arguments)
+    assert gradcheck(operator.call, arguments, check_forward_ad=True, check_batched_forward_grad=True)
+    assert gradgradcheck(operator.call, arguments, check_fwd_over_rev=True, check_rev_over_rev=True)
 
 
 @pytest.mark.parametrize("name", COMPLEX)
 def test_gradients_of_complex_numbers(name):
     arguments = OPERATORS[name].draw(torch.complex128, requires_grad=True)
-    assert gradcheck(OPERATORS[name].call, arguments)
-    assert gradgradcheck(OPERATORS[name].call, arguments)
+    assert gradcheck(OPERATORS[name].call, arguments, check_forward_ad=True)
+    assert gradgradcheck(OPERATORS[name].call, arguments, check_fwd_over_rev=True)
 
 
 def test_gradients_are_those_of_torch(operator):
@@ -67,6 +68,37 @@ def test_gradients_are_those_of_torch(operator):
         for call in (operator.call, operator.peer)
     )
     assert_same(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def total_of_squares(call):
+    return lambda *arguments: sum(one.square().sum() for one in as_tuple(call(*arguments)))
+
+
+@pytest.mark.parametrize("outer", [torch.func.jacfwd, torch.func.jacrev])
+def test_second_derivatives_by_both_modes_are_those_of_torch(outer, operator):
+    arguments = operator.draw()
+    inner = torch.func.jacrev if outer is torch.func.jacfwd else torch.func.jacfwd
+    each = tuple(range(len(arguments)))
+    ours, theirs = (
+        outer(inner(total_of_squares(call), argnums=each), argnums=each)(*arguments)
+        for call in (operator.call, operator.peer)
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        assert_same(one, other)
+
+
+def test_derivatives_that_torch_would_lose_are_refused(operator):
+    arguments = operator.draw()
+    twice = torch.func.jacfwd(torch.func.jacfwd(total_of_squares(operator.call)))
+    with pytest.raises(ValueError, match=r"forward mode within forward mode.*torch\.func\.hessian"):
+        twice(*arguments)
+
+
+def test_a_tangent_of_w_alone_takes_no_more_than_one_pass(monkeypatch):
+    monkeypatch.setattr(_regression, "along_data", None)
+    X, y, w, v = (torch.randn(shape, dtype=torch.float64) for shape in ((6, 3), (6,), (3,), (3,)))
+    _, tangent = torch.func.jvp(lambda w: vt.linreg_gradient(X, y, w), (w,), (v,))
+    assert_same(tangent, X.T @ (X @ v) / len(X))
 
 
 def draw(*shapes):
@@ -100,6 +132,33 @@ def test_a_compiled_graph_is_whole(operator):
             torch.autograd.grad(one.sum(), arguments, retain_graph=True, allow_unused=True),
             torch.autograd.grad(other.sum(), arguments, retain_graph=True, allow_unused=True),
         )
+
+
+@pytest.mark.parametrize("transform", ["grad", "jvp", "hessian", "vmap of grad"])
+def test_transforms_in_a_compiled_program(transform):
+    """They break its graph, and give the same."""
+    a, b, c = torch.randn(3, 4, 3, dtype=torch.float64)
+
+    def program(cross):
+        def square(x):
+            return cross(x, b).square()
+
+        return {
+            "grad": lambda: torch.func.grad(lambda x: square(x).sum())(a),
+            "jvp": lambda: torch.func.jvp(square, (a,), (c,)),
+            "hessian": lambda: torch.func.hessian(lambda x: square(x).sum())(a),
+            "vmap of grad": lambda: vmap(torch.func.grad(lambda x: square(x).sum()))(torch.stack([a, c])),
+        }[transform]
+
+    result = torch.compile(program(vt.cross), backend="aot_eager")()
+    assert_same(result, program(torch.linalg.cross)())
+
+
+def test_vmap_stays_in_a_compiled_graph():
+    a, b, c = torch.randn(3, 4, 3)
+    mapped = torch.compile(vmap(lambda x: vt.cross(x, b) * 2), fullgraph=True, backend="aot_eager")
+    both = torch.stack([a, c])
+    assert_same(mapped(both), 2 * torch.linalg.cross(both, b.expand(both.shape)))
 
 
 def test_a_compiled_graph_takes_any_length():
@@ -140,12 +199,8 @@ def test_vmap_over_each_argument_alone(operator):
 def test_gradients_of_each_sample(operator):
     """As torch.func has it: grad within vmap."""
     arguments = [torch.stack([one, 2 * one]) for one in operator.draw()]
-
-    def total(call):
-        return lambda *its: sum(one.square().sum() for one in as_tuple(call(*its)))
-
     ours, theirs = (
-        vmap(torch.func.grad(total(call), tuple(range(len(arguments)))))(*arguments)
+        vmap(torch.func.grad(total_of_squares(call), tuple(range(len(arguments)))))(*arguments)
         for call in (operator.call, operator.peer)
     )
     assert_same(ours, theirs)

@@ -63,6 +63,11 @@ class Torch(Library):
 
     def _view_of_another(self, array: torch.Tensor, function: str) -> Array:
         """Of a tensor that torch does not show to NumPy as it is."""
+        if array.is_nested:
+            raise ArgumentError(
+                f"{function} was given a nested tensor and takes those of one shape: "
+                "give it each of tensor.unbind(), or tensor.to_padded_tensor(0.0)"
+            )
         if array.layout is not torch.strided:
             raise ArgumentError(
                 f"{function} was given a tensor of layout {array.layout} and takes dense ones: "
@@ -70,8 +75,8 @@ class Torch(Library):
             )
         if forward_ad.unpack_dual(array).tangent is not None:
             raise ArgumentError(
-                f"{function} was given a tensor with a tangent, and carries no derivatives in forward mode: "
-                "give it forward_ad.unpack_dual(tensor).primal"
+                f"{function} was given a tensor with a tangent, which it does not carry: "
+                f"use {_door(function)}, or give it forward_ad.unpack_dual(tensor).primal"
             )
         if array.requires_grad:
             if torch.is_grad_enabled():

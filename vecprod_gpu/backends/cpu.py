@@ -97,3 +97,8 @@ def __getattr__(name: str) -> Any:
     operation = getattr(imported(f"{__package__}._cpu.{_ROOMS[name]}"), name)
     globals()[name] = operation
     return operation
+
+
+def __dir__() -> list[str]:
+    """What the module has, with what it has not imported yet."""
+    return sorted({*globals(), *_ROOMS})

@@ -23,7 +23,7 @@ def by_data(
     """
     is_single = w.ndim == X.ndim - 1
     w = w[..., None] if is_single else w
-    residual = X @ w - (y if y.ndim == X.ndim else y[..., None])
+    residual = X @ w - _in_columns(y, X)
     if sample_weight is None:
         total, share = X.shape[-2], 1 / X.shape[-2]
     else:
@@ -45,3 +45,38 @@ def by_data(
         return of_X, of_y, None
     mean = (share * part).sum(-2)[..., None, :]
     return of_X, of_y, (part - mean).sum(-1) / total
+
+
+def along_data(
+    X: Array,
+    y: Array,
+    w: Array,
+    sample_weight: Array | None,
+    of_X: Array | None,
+    of_y: Array | None,
+    of_weight: Array | None,
+) -> tuple[Array, Array]:
+    """What reaches the gradient and the loss from tangents of X, y and sample_weight; None is one of zeros.
+
+    With ``r = X w - y``, ``p = s / W`` it is ``X'ᵀ (p r) + Xᵀ (p r' + p' r)`` and ``p·(r r') + p'·r² / 2``.
+    """
+    is_single = w.ndim == X.ndim - 1
+    w = w[..., None] if is_single else w
+    residual = X @ w - _in_columns(y, X)
+    of_residual = (0 if of_X is None else of_X @ w) - (0 if of_y is None else _in_columns(of_y, X))
+    share, of_share = 1 / X.shape[-2], 0
+    if sample_weight is not None:
+        total = sample_weight.sum(-1)[..., None]
+        share = (sample_weight / total)[..., None]
+    if of_weight is not None:
+        of_share = ((of_weight - share[..., 0] * of_weight.sum(-1)[..., None]) / total)[..., None]
+    of_gradient = X.mT @ (share * of_residual + of_share * residual)
+    if of_X is not None:
+        of_gradient = of_gradient + of_X.mT @ (share * residual)
+    of_loss = (share * residual * of_residual + of_share * residual**2 / 2).sum(-2)
+    return (of_gradient[..., 0], of_loss[..., 0]) if is_single else (of_gradient, of_loss)
+
+
+def _in_columns(y: Array, X: Array) -> Array:
+    """One target for each column."""
+    return y if y.ndim == X.ndim else y[..., None]

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from vecprod_gpu import _dispatch, products
 
-from ._tensors import batch_first, differentiable, operator
+from ._tensors import batch_first, differentiable, operator, save
 
 
 def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.save_for_backward(*inputs)
+    save(ctx, *inputs)
 
 
 # --- Outer products --------------------------------------------------------------------------------
@@ -33,6 +33,11 @@ def _batched_outer_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
     return grad_a.sum_to_size(a.shape), grad_b.sum_to_size(b.shape)
 
 
+def _batched_outer_jvp(ctx: Any, of_a: Tensor, of_b: Tensor) -> Tensor:
+    a, b = ctx.saved_tensors
+    return batched_outer(of_a, b) + batched_outer(a, of_b)
+
+
 def _batched_outer_vmap(info: Any, in_dims: Any, a: Tensor, b: Tensor) -> tuple[Tensor, int]:
     return batched_outer(*batch_first((a, b), in_dims, (1, 1))), 0
 
@@ -42,6 +47,7 @@ batched_outer = differentiable(
     fake=_batched_outer_fake,
     setup_context=_save_inputs,
     backward=_batched_outer_backward,
+    jvp=_batched_outer_jvp,
     vmap=_batched_outer_vmap,
 )
 
@@ -75,6 +81,12 @@ def _outer_adjoint_backward(ctx: Any, u: Tensor, v: Tensor) -> tuple[Tensor, Ten
     return grad_g, grad_a.sum_to_size(a.shape), grad_b.sum_to_size(b.shape)
 
 
+def _outer_adjoint_jvp(ctx: Any, of_g: Tensor, of_a: Tensor, of_b: Tensor) -> tuple[Tensor, Tensor]:
+    g, a, b = ctx.saved_tensors
+    by_g, by_factors = outer_adjoint(of_g, a, b), outer_adjoint(g, of_a, of_b)
+    return by_g[0] + by_factors[0], by_g[1] + by_factors[1]
+
+
 def _outer_adjoint_vmap(
     info: Any, in_dims: Any, g: Tensor, a: Tensor, b: Tensor
 ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
@@ -87,6 +99,7 @@ outer_adjoint = differentiable(
     fake=_outer_adjoint_fake,
     setup_context=_save_inputs,
     backward=_outer_adjoint_backward,
+    jvp=_outer_adjoint_jvp,
     vmap=_outer_adjoint_vmap,
 )
 
@@ -108,12 +121,22 @@ def _cross_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
     return cross(b.conj(), grad).sum_to_size(a.shape), cross(grad, a.conj()).sum_to_size(b.shape)
 
 
+def _cross_jvp(ctx: Any, of_a: Tensor, of_b: Tensor) -> Tensor:
+    a, b = ctx.saved_tensors
+    return cross(of_a, b) + cross(a, of_b)
+
+
 def _cross_vmap(info: Any, in_dims: Any, a: Tensor, b: Tensor) -> tuple[Tensor, int]:
     return cross(*batch_first((a, b), in_dims, (1, 1))), 0
 
 
 cross = differentiable(
-    _cross, fake=_cross_fake, setup_context=_save_inputs, backward=_cross_backward, vmap=_cross_vmap
+    _cross,
+    fake=_cross_fake,
+    setup_context=_save_inputs,
+    backward=_cross_backward,
+    jvp=_cross_jvp,
+    vmap=_cross_vmap,
 )
 
 
@@ -145,6 +168,13 @@ def _gram_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, Tenso
     return along_X.sum_to_size(X.shape), along_Y.sum_to_size(Y.shape), grad_weights
 
 
+def _gram_jvp(ctx: Any, of_X: Tensor, of_Y: Tensor | None, of_weights: Tensor | None) -> Tensor:
+    X, Y, weights = ctx.saved_tensors
+    right, of_right = (X, of_X) if Y is None else (Y, of_Y)
+    tangent = gram(of_X, right, weights) + gram(X, of_right, weights)
+    return tangent if weights is None else tangent + gram(X, Y, of_weights)
+
+
 def _gram_vmap(
     info: Any, in_dims: Any, X: Tensor, Y: Tensor | None, weights: Tensor | None
 ) -> tuple[Tensor, int]:
@@ -155,5 +185,10 @@ def _gram_vmap(
 
 
 gram = differentiable(
-    _gram, fake=_gram_fake, setup_context=_save_inputs, backward=_gram_backward, vmap=_gram_vmap
+    _gram,
+    fake=_gram_fake,
+    setup_context=_save_inputs,
+    backward=_gram_backward,
+    jvp=_gram_jvp,
+    vmap=_gram_vmap,
 )

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from vecprod_gpu.errors import DTypeError
 from vecprod_gpu.linreg import steps
-from vecprod_gpu.linreg._derivatives import by_data
+from vecprod_gpu.linreg._derivatives import along_data, by_data
 
-from ._tensors import NARROW, common_dtype, differentiable, is_autocast, operator
+from ._tensors import NARROW, common_dtype, differentiable, is_autocast, operator, save
 
 
 def linreg_gradient(
@@ -143,7 +143,7 @@ def _fake(X: Tensor, y: Tensor, w: Tensor, sample_weight: Tensor | None, l2: flo
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     *tensors, ctx.l2 = inputs
-    ctx.save_for_backward(*tensors, output[0])
+    save(ctx, *tensors, output[0])
     ctx.set_materialize_grads(False)  # a pass over X is not made for an output that nobody used
 
 
@@ -166,6 +166,20 @@ def _backward(ctx: Any, grad_gradient: Tensor | None, grad_loss: Tensor | None) 
         grad_weight if of_weight else None,
         None,
     )
+
+
+def _jvp(
+    ctx: Any, of_X: Tensor | None, of_y: Tensor | None, of_w: Tensor | None, of_weight: Tensor | None, _: None
+) -> tuple[Tensor, Tensor]:
+    X, y, w, sample_weight, gradient = ctx.saved_tensors
+    tangents = []
+    if of_w is not None:
+        product = _hessian_product(X, y, of_w, sample_weight, ctx.l2)
+        tangents.append((product, (gradient * of_w).sum(X.ndim - 2)))
+    if not (of_X is None and of_y is None and of_weight is None):
+        tangents.append(along_data(X, y, w, sample_weight, of_X, of_y, of_weight))
+    of_gradient, of_loss = map(sum, zip(*tangents, strict=True))
+    return of_gradient, of_loss
 
 
 def _hessian_product(X: Tensor, y: Tensor, vector: Tensor, sample_weight: Tensor | None, l2: float) -> Tensor:
@@ -194,5 +208,5 @@ def _batched(tensor: Tensor, axis: int | None, batch_size: int) -> Tensor:
 
 
 _gradient_and_loss = differentiable(
-    _linreg_gradient, fake=_fake, setup_context=_setup_context, backward=_backward, vmap=_vmap
+    _linreg_gradient, fake=_fake, setup_context=_setup_context, backward=_backward, jvp=_jvp, vmap=_vmap
 )

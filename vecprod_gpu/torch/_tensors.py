@@ -6,7 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import TransformType, get_interpreter_stack
 from torch.autograd import forward_ad
+
+from vecprod_gpu.errors import ArgumentError
 
 NARROW = (torch.float16, torch.bfloat16)
 
@@ -60,6 +63,34 @@ def _is_transformed() -> bool:
     return bool(torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0)
 
 
+# A constant of the graph, which torch.compile makes anew for other transforms.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _is_differentiated() -> bool:
+    """Whether one that differentiates does, which `torch.func.vmap` does not."""
+    return any(kind != TransformType.Vmap for kind in _transforms()) or forward_ad._current_level >= 0
+
+
+def _refuse_two_forward_modes() -> None:
+    """Forward mode within forward mode loses the outer tangents of what an `autograd.Function` has kept."""
+    if _transforms().count(TransformType.Jvp) > 1:
+        raise ArgumentError(
+            "a function of vecprod_gpu.torch was given to forward mode within forward mode, where torch "
+            "loses derivatives of all but its own functions: use reverse mode for one of the two, as "
+            "torch.func.hessian does"
+        )
+
+
+def _transforms() -> list[TransformType]:
+    """Of `torch.func`, from the outermost on."""
+    return [level.key() for level in get_interpreter_stack() or ()]
+
+
+def save(ctx: Any, *tensors: Tensor | None) -> None:
+    """Keep inputs and outputs for both modes of differentiation."""
+    ctx.save_for_backward(*tensors)
+    ctx.save_for_forward(*tensors)
+
+
 def operator(schema: str) -> Callable[[Callable[..., Any]], Any]:
     """Register a function as ``torch.ops.vecprod_gpu.NAME``; the schema is ``NAME(arguments) -> results``."""
     name, parenthesis, signature = schema.partition("(")
@@ -75,13 +106,16 @@ def differentiable(
     fake: Callable[..., Any],
     setup_context: Callable[..., None],
     backward: Callable[..., Any],
+    jvp: Callable[..., Any],
     vmap: Callable[..., Any],
 ) -> Callable[..., Any]:
-    """A function that calls an operator, with shapes for tracing, a gradient and a rule for vmap.
+    """A function that calls an operator, with shapes for tracing, derivatives and a rule for vmap.
 
-    It has them under `torch.func`, too, whose transforms do not see the gradient that an operator is
-    registered with: they ask for an `autograd.Function` that sets up its context apart.  That one alone
-    would do, but it costs more for each call, and a graph would not show the operator.
+    An operator is registered with a gradient that neither the transforms of `torch.func` nor forward mode
+    see: they ask for an `autograd.Function` that sets up its context apart.  That one alone would do, but it
+    costs more for each call, and no graph can hold it: torch.compile breaks one there.
+
+    All rules are as `torch.autograd.Function` has them.
     """
     operator.register_fake(fake)
     operator.register_autograd(backward, setup_context=setup_context)
@@ -90,6 +124,7 @@ def differentiable(
         "forward": operator,
         "setup_context": setup_context,
         "backward": backward,
+        "jvp": jvp,
         "vmap": vmap,
     }
     function: Any = type(
@@ -97,7 +132,8 @@ def differentiable(
     )
 
     def call(*arguments: Any) -> Any:
-        if not torch.compiler.is_compiling() and _is_transformed():
+        if _is_differentiated() if torch.compiler.is_compiling() else _is_transformed():
+            _refuse_two_forward_modes()
             return function.apply(*arguments)
         return operator(*arguments)
 

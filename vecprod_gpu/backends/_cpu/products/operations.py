@@ -99,9 +99,6 @@ def _outer_rows(a: Array, b: Array, out: Array) -> None:
         if _share_outer(a, b, out):
             return
     multiply: Callable[[Array, Array, Array], Any] = outer_rows_ufunc(out.dtype)
-    if out.nbytes <= ALONE_OUTER_BYTES:
-        multiply(broadcast_to(a, out.shape[:-1]), broadcast_to(b, (*out.shape[:-2], n)), out)
-        return
     if (are_small_squares or n * out.itemsize % STREAM_BYTES == 0) and _goes_to_memory(a, b, out):
         past_cache = outer_rows_ufunc(out.dtype, past_cache=True)
         multiply = _OUTER_STORES.writer(multiply, past_cache, out.nbytes)
@@ -148,10 +145,12 @@ def _over_rows(
 ) -> None:
     """``task`` on matching parts of a, b and out, cut along the longest axis but the columns."""
     a, b = broadcast_to(a, out.shape[:-1]), broadcast_to(b, (*out.shape[:-2], out.shape[-1]))
+    if out.nbytes <= alone_bytes:
+        task(a, b, out)
+        return
     batch_axes = out.ndim - 2
 
     def part_task(part: tuple[slice, ...]) -> None:
         task(a[part], b[part[:batch_axes]], out[part])
 
-    blocks = out.nbytes // BLOCK_BYTES if out.nbytes > alone_bytes else 1
-    over_longest_axis(out.shape[:-1], blocks, part_task, most)
+    over_longest_axis(out.shape[:-1], out.nbytes // BLOCK_BYTES, part_task, most)
