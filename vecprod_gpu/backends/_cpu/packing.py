@@ -12,8 +12,9 @@ import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.core.imputils import impl_ret_borrowed
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 
+from .compiling import inlined
 from .vectors import LANES, SIDE, pack_lanes
 
 Array = np.ndarray[Any, Any]
@@ -56,14 +57,14 @@ def on_stack(count: int) -> Any:
     return make
 
 
-@register_jitable(forceinline=True)  # type: ignore[untyped-decorator]
+@inlined(forceinline=True)
 def are_packed(rows: Any, length: int) -> bool:
     """Whether the elements of rows so long lie side by side."""
     dense = rows.strides[1] == rows.itemsize
     return dense and (rows.shape[0] == 1 or rows.strides[0] == length * rows.itemsize)  # type: ignore[no-any-return]
 
 
-@register_jitable(forceinline=True)  # type: ignore[untyped-decorator]
+@inlined(forceinline=True)
 def packed(rows: Any, length: int, spare: Any) -> Any:
     """All elements of rows so long side by side: where they are, or copied to the first part of `spare`."""
     if are_packed(rows, length):
@@ -90,7 +91,7 @@ def aligned_lanes(counts: Sequence[int], dtype: np.dtype[Any]) -> tuple[Array, .
     return tuple(rows[start : start + count] for start, count in zip(starts, counts, strict=True))
 
 
-@register_jitable  # type: ignore[untyped-decorator]
+@inlined()
 def pack_problems(source: Any, first: int, last: int, lanes: Any) -> None:
     """Put problems ``first`` to ``last`` into their lanes; lanes past the last one repeat it."""
     columns = source.shape[2]

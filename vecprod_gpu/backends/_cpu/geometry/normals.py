@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import overload
 
 from ..._reference.geometry import first_bad_face
 from .. import float_status
-from ..compiling import compiled, inlined
+from ..compiling import by_type, compiled, inlined
 from ..float_status import clear_flags, raised_flags
 from ..memory import empty
 from ..packing import contiguous_view, frozen
@@ -114,7 +113,7 @@ def _run(task: Task, count: int, block: int, name: str) -> int:
 # --- Meshes ----------------------------------------------------------------------------------------
 
 
-@compiled(error_model="numpy")
+@compiled()
 def _face_normals(
     vertices: Any, faces: Any, is_unit: bool, out: Any, start: int, stop: int
 ) -> tuple[int, int]:
@@ -140,7 +139,7 @@ def _face_normals(
     return NO_FACE, raised_flags()
 
 
-@compiled(error_model="numpy")
+@compiled()
 def _vertex_normals(vertices: Any, faces: Any, sums: Any, out: Any, start: int, stop: int) -> tuple[int, int]:
     """Normals at ranges start to stop of as many vertices as sums, counted over all problems."""
     clear_flags()
@@ -175,13 +174,13 @@ def _vertex_normals(vertices: Any, faces: Any, sums: Any, out: Any, start: int, 
     return NO_FACE, raised_flags()
 
 
-@inlined
+@inlined()
 def _corner(faces: Any, face: int, k: int) -> Any:
     """A vertex of a face: unsigned, so that a negative one is too large."""
     return np.uint64(faces[3 * face + k])
 
 
-@inlined
+@inlined()
 def _gather(vertices: Any, faces: Any, face: int, factor: Any, corners: Any, place: int) -> bool:
     """Copy the corners of a face, times `factor`, to a place in the tile; False where one does not exist."""
     for k in range(3):
@@ -193,7 +192,7 @@ def _gather(vertices: Any, faces: Any, face: int, factor: Any, corners: Any, pla
     return True
 
 
-@inlined
+@inlined()
 def _touches(faces: Any, face: int, low: int, high: int, count: int) -> bool:
     """Whether a corner of the face is among vertices `low` to `high`, or does not exist."""
     for k in range(3):
@@ -203,7 +202,7 @@ def _touches(faces: Any, face: int, low: int, high: int, count: int) -> bool:
     return False
 
 
-@inlined
+@inlined()
 def _add_normals(corners: Any, normals: Any, faces: Any, found: Any, low: int, sums: Any) -> None:
     """Add the unscaled normals of a tile of faces to the sums of the vertices from `low` on."""
     p, q, r = corners[0], corners[1], corners[2]
@@ -221,7 +220,7 @@ def _room_factor(vertices: Any) -> Any:
     """The power of two by which coordinates are multiplied before normals are summed: 1 for float32."""
 
 
-@overload(_room_factor)  # type: ignore[untyped-decorator]
+@by_type(_room_factor)
 def _room_factor_by_dtype(vertices: Any) -> Any:
     def from_largest(vertices: Any) -> Any:
         largest = 0
@@ -238,13 +237,13 @@ def _room_factor_by_dtype(vertices: Any) -> Any:
     return from_largest if vertices.dtype is types.float64 else one
 
 
-@inlined
+@inlined()
 def _store(flat: Any, i: int, vector: Any) -> None:
     """Vector i of packed ones."""
     flat[3 * i], flat[3 * i + 1], flat[3 * i + 2] = vector
 
 
-@inlined
+@inlined()
 def _unit_normals(p: Any, q: Any, r: Any, out: Any) -> None:
     """Normals of length 1 of the triangles whose corners are packed in p, q and r."""
     size = out.size
@@ -258,7 +257,7 @@ def _unit_normals(p: Any, q: Any, r: Any, out: Any) -> None:
             _store(out, i, unit(normal))
 
 
-@inlined
+@inlined()
 def _raw_normals(p: Any, q: Any, r: Any, out: Any) -> None:
     """Normals as long as twice the area of each triangle."""
     size = out.size
@@ -274,7 +273,7 @@ def _raw_normals(p: Any, q: Any, r: Any, out: Any) -> None:
 # --- Height fields ---------------------------------------------------------------------------------
 
 
-@compiled(error_model="numpy")
+@compiled()
 def _grid_normals(z: Any, dx: Any, dy: float, out: Any, start: int, stop: int) -> tuple[int, int]:
     """Normals along rows start to stop, counted over all problems; no face is bad; the flags raised."""
     clear_flags()
@@ -294,7 +293,7 @@ def _grid_normals(z: Any, dx: Any, dy: float, out: Any, start: int, stop: int) -
     return NO_FACE, raised_flags()
 
 
-@inlined
+@inlined()
 def _row_normals(before: Any, row: Any, after: Any, per_x: float, per_y: float, out: Any) -> None:
     """Normals along a row: `per_x` and `per_y` are the inverse steps to its neighbours of both kinds."""
     last = row.size - 1

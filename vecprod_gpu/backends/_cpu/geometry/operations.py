@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import overload, register_jitable
 
 from ..._small import ALONE_MEASURES, small_measures
-from ..compiling import inlined
+from ..compiling import by_type, inlined
 from ..packing import contiguous_view, on_stack, packed
 from ..products.shared_loops import share_loop
 from ..products.ufuncs import Ufunc, build
@@ -103,7 +102,7 @@ _KERNELS: dict[str, Callable[..., None]] = {
 _one_tile, _three_tiles = on_stack(TILE), on_stack(3 * TILE)
 
 
-@inlined
+@inlined()
 def _walk(loop: Any, a: Any, b: Any, c: Any, out: Any) -> None:
     """``loop`` over tile after tile; whoever has two operands gives one of them twice."""
     spare_a, spare_b, spare_c = _three_tiles(a), _three_tiles(a), _three_tiles(a)
@@ -130,7 +129,7 @@ def _angles(a: Any, b: Any, c: Any, out: Any) -> None:
     """Angles of pairs of vectors."""
 
 
-@overload(_angles)  # type: ignore[untyped-decorator]
+@by_type(_angles)
 def _angles_by_dtype(a: Any, b: Any, c: Any, out: Any) -> Any:
     def narrow(a: Any, b: Any, c: Any, out: Any) -> None:
         for i in range(out.size):
@@ -146,7 +145,7 @@ def _angles_by_dtype(a: Any, b: Any, c: Any, out: Any) -> Any:
     return narrow if a.dtype is types.float32 else wide
 
 
-@inlined
+@inlined()
 def _parallelograms(a: Any, b: Any, c: Any, out: Any) -> None:
     """Areas that pairs of vectors span."""
     if are_moderate(a) and are_moderate(b):
@@ -158,7 +157,7 @@ def _parallelograms(a: Any, b: Any, c: Any, out: Any) -> None:
             out[i] = far_length(mantissas, exponents)
 
 
-@inlined
+@inlined()
 def _triangles(p: Any, q: Any, r: Any, out: Any) -> None:
     """Areas between three points."""
     if are_moderate(p) and are_moderate(q) and are_moderate(r):
@@ -170,7 +169,7 @@ def _triangles(p: Any, q: Any, r: Any, out: Any) -> None:
             out[i] = far_length(mantissas, (x - 1, y - 1, z - 1))
 
 
-@inlined
+@inlined()
 def _volumes(a: Any, b: Any, c: Any, out: Any) -> None:
     """``a · (b × c)``, each product and each sum rounded by itself; integers wrap."""
     for i in range(out.size):
@@ -180,7 +179,7 @@ def _volumes(a: Any, b: Any, c: Any, out: Any) -> None:
         out[i] = a[3 * i] * x + a[3 * i + 1] * y + a[3 * i + 2] * z
 
 
-@register_jitable(error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+@inlined(fastmath={"contract"})
 def _arctan2(y: float, x: float) -> float:
     """``atan2(y, x)`` to the accuracy of float32, where y is not negative; NaN for infinities.
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
-from ..compiling import inlined
+from ..compiling import by_type, inlined
 
 MAGNITUDE = (1 << 63) - 1  # all bits of a float64 but the sign
 EXPONENT = 0x7FF << 52
@@ -62,44 +62,44 @@ def float_of(typing_context: Any, bits: Any) -> Any:
     return types.float64(types.int64), generate
 
 
-@inlined
+@inlined()
 def load(flat: Any, i: int) -> Any:
     """Vector i of packed ones."""
     return np.float64(flat[3 * i]), np.float64(flat[3 * i + 1]), np.float64(flat[3 * i + 2])
 
 
-@inlined
+@inlined()
 def minus(a: Any, b: Any) -> tuple[float, float, float]:
     """``a - b``."""
     return a[0] - b[0], a[1] - b[1], a[2] - b[2]
 
 
-@inlined
+@inlined()
 def times(a: Any, factor: float) -> tuple[float, float, float]:
     """``a * factor``."""
     return a[0] * factor, a[1] * factor, a[2] * factor
 
 
-@inlined
+@inlined()
 def dot(a: Any, b: Any) -> float:
     """``a · b``."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]  # type: ignore[no-any-return]
 
 
-@inlined
+@inlined()
 def norm(a: Any) -> float:
     """Length of a moderate vector."""
     return math.sqrt(dot(a, a))
 
 
-@inlined
+@inlined()
 def difference_of_products(a: float, b: float, c: float, d: float) -> float:
     """``a * b - c * d``."""
     first, second = a * b, c * d
     return (first - second) + (fused(a, b, -first) - fused(c, d, -second))  # type: ignore[no-any-return]
 
 
-@inlined
+@inlined()
 def cross(a: Any, b: Any) -> tuple[float, float, float]:
     """``a × b`` of moderate vectors."""
     return (
@@ -109,13 +109,13 @@ def cross(a: Any, b: Any) -> tuple[float, float, float]:
     )
 
 
-@inlined
+@inlined()
 def triangle_cross(p: Any, q: Any, r: Any) -> tuple[float, float, float]:
     """``(q - p) × (r - p)`` of moderate points."""
     return cross(minus(q, p), minus(r, p))
 
 
-@inlined
+@inlined()
 def unit(a: Any) -> tuple[float, float, float]:
     """``a / |a|`` of a moderate vector; zeros for zeros."""
     return times(a, 1 / (norm(a) + TINY))
@@ -128,7 +128,7 @@ def are_moderate(flat: Any) -> Any:
     """Whether all numbers, stored side by side, are zero or moderate."""
 
 
-@overload(are_moderate)  # type: ignore[untyped-decorator]
+@by_type(are_moderate)
 def _are_moderate_by_dtype(flat: Any) -> Any:
     def by_range(flat: Any) -> bool:
         found = 0
@@ -143,13 +143,13 @@ def _are_moderate_by_dtype(flat: Any) -> Any:
     return by_range if flat.dtype is types.float64 else always
 
 
-@inlined
+@inlined()
 def largest_magnitude(a: Any) -> Any:
     """The bits of the largest component, without its sign."""
     return max(bits_of(a[0]) & MAGNITUDE, bits_of(a[1]) & MAGNITUDE, bits_of(a[2]) & MAGNITUDE)
 
 
-@inlined
+@inlined()
 def near_one(a: Any) -> tuple[Any, float]:
     """``a * factor`` with components up to 4, and the power of two `factor`."""
     exponent = largest_magnitude(a) & EXPONENT
@@ -157,28 +157,28 @@ def near_one(a: Any) -> tuple[Any, float]:
     return times(a, factor), factor
 
 
-@inlined
+@inlined()
 def far_norm(a: Any) -> float:
     """Length of any vector."""
     scaled, factor = near_one(a)
     return norm(scaled) / factor
 
 
-@inlined
+@inlined()
 def far_unit(a: Any) -> tuple[float, float, float]:
     """``a / |a|`` of any vector; zeros for zeros."""
     scaled, _ = near_one(a)
     return unit(scaled)
 
 
-@inlined
+@inlined()
 def _parts(x: float) -> tuple[float, int]:
     """``m, e`` with ``x = m * 2**e`` and m between a half and one; zero comes below all other numbers."""
     mantissa, exponent = math.frexp(x)
     return mantissa, exponent if mantissa != 0 else ZERO_EXPONENT
 
 
-@inlined
+@inlined()
 def _far_difference_of_products(a: Any, b: Any, c: Any, d: Any) -> tuple[float, int]:
     """Mantissa and exponent of ``a * b - c * d``, of numbers taken apart by `_parts`."""
     first, second = a[1] + b[1], c[1] + d[1]
@@ -190,7 +190,7 @@ def _far_difference_of_products(a: Any, b: Any, c: Any, d: Any) -> tuple[float, 
     return mantissa, exponent + common
 
 
-@inlined
+@inlined()
 def far_cross(a: Any, b: Any) -> tuple[Any, Any]:
     """Mantissas and exponents of the components of ``a × b``."""
     a0, a1, a2 = _parts(a[0]), _parts(a[1]), _parts(a[2])
@@ -201,7 +201,7 @@ def far_cross(a: Any, b: Any) -> tuple[Any, Any]:
     return (x, y, z), (i, j, k)
 
 
-@inlined
+@inlined()
 def far_triangle_cross(p: Any, q: Any, r: Any) -> tuple[Any, Any]:
     """As `far_cross`, of ``q - p`` and ``r - p``; not even the differences overflow."""
     if max(largest_magnitude(p), largest_magnitude(q), largest_magnitude(r)) < HALF_OF_RANGE:
@@ -211,7 +211,7 @@ def far_triangle_cross(p: Any, q: Any, r: Any) -> tuple[Any, Any]:
     return c, (i + 2, j + 2, k + 2)
 
 
-@inlined
+@inlined()
 def scaled_by_powers(mantissas: Any, exponents: Any) -> tuple[float, float, float]:
     """``mantissas * 2**exponents``."""
     return (
@@ -221,7 +221,7 @@ def scaled_by_powers(mantissas: Any, exponents: Any) -> tuple[float, float, floa
     )
 
 
-@inlined
+@inlined()
 def aligned(mantissas: Any, exponents: Any) -> tuple[Any, int]:
     """``c, e`` with ``c * 2**e`` for the vector, and the largest component of c no less than a half."""
     i, j, k = exponents
@@ -229,7 +229,7 @@ def aligned(mantissas: Any, exponents: Any) -> tuple[Any, int]:
     return scaled_by_powers(mantissas, (i - common, j - common, k - common)), common
 
 
-@inlined
+@inlined()
 def far_length(mantissas: Any, exponents: Any) -> float:
     """Length of the vector."""
     vector, exponent = aligned(mantissas, exponents)

@@ -33,7 +33,7 @@ def _dot(a: Any, b: Any) -> float:
     return total
 
 
-@compiled(error_model="numpy")
+@compiled()
 def descend_by_steps(
     H: Any,
     c: Any,
@@ -73,7 +73,7 @@ def descend_by_steps(
                 w[problem, i, first + model] = models[model, i]
 
 
-@compiled(error_model="numpy", fastmath=SUMS)
+@compiled(fastmath=SUMS)
 def _step(
     product: Any, target: Any, model: Any, l1: float, l2: float, learning_rate: float
 ) -> tuple[float, float]:
@@ -223,7 +223,7 @@ def _subtract(factor: float, row: Any, rest: Any) -> None:
         rest[i] -= factor * row[i]
 
 
-@compiled(error_model="numpy")
+@compiled()
 def _sweep(H: Any, rest: Any, model: Any, l1: float, l2: float) -> tuple[float, float]:
     """Minimise over each coefficient in turn; the largest change and the largest coefficient.
 
@@ -248,7 +248,7 @@ def _sweep(H: Any, rest: Any, model: Any, l1: float, l2: float) -> tuple[float, 
     return change, largest
 
 
-@compiled(error_model="numpy")
+@compiled()
 def _certificate(
     H: Any, target: Any, square: float, model: Any, l1: float, l2: float, tol: float, rest: Any
 ) -> tuple[float, bool]:

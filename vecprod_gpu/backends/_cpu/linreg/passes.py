@@ -275,7 +275,7 @@ def _store(gradient: Any, squares: Any, weight: float, stack: Any) -> None:
     stack[0, models * columns + models] = weight
 
 
-@compiled(error_model="numpy")  # weights that add up to 0 give NaN, as in NumPy
+@compiled()  # weights that add up to 0 give NaN, as in NumPy
 def _finish(
     partials: Any, w: Any, l1: float, l2: float, learning_rate: float, is_step: bool, out: Any, loss: Any
 ) -> int:

@@ -7,9 +7,8 @@ residual**2``, in the summing dtype.
 from typing import Any
 
 from numba import types
-from numba.extending import overload
 
-from ..compiling import SUMS, compiled
+from ..compiling import SUMS, by_type, compiled
 from ..processor import VECTOR_BYTES
 from .row_groups import ROWS, add_row_groups
 
@@ -112,7 +111,7 @@ def is_viewed(X: Any) -> bool:
     raise NotImplementedError
 
 
-@overload(tile_of)  # type: ignore[untyped-decorator]
+@by_type(tile_of)
 def _tile_by_layout(X: Any, problem: Any, start: Any, stop: Any, scratch: Any) -> Any:
     def view(X: Any, problem: Any, start: Any, stop: Any, scratch: Any) -> Any:
         return X[problem, start:stop]
@@ -126,7 +125,7 @@ def _tile_by_layout(X: Any, problem: Any, start: Any, stop: Any, scratch: Any) -
     return view if _is_dense(X) else packed
 
 
-@overload(is_viewed)  # type: ignore[untyped-decorator]
+@by_type(is_viewed)
 def _viewed_by_layout(X: Any) -> Any:
     viewed = _is_dense(X)
 
@@ -145,7 +144,7 @@ def offset_of(x_offset: Any, problem: int) -> Any:
     """The offset of one problem, or None: chosen by type, so that compiled code knows which."""
 
 
-@overload(offset_of)  # type: ignore[untyped-decorator]
+@by_type(offset_of)
 def _offset_by_type(x_offset: Any, problem: Any) -> Any:
     def none(x_offset: Any, problem: Any) -> Any:
         return None

@@ -124,7 +124,7 @@ def _share(task: Callable[[int, int], None], count: int, work: int) -> None:
 # --- What co-moments say of a regression -----------------------------------------------------------
 
 
-@compiled(error_model="numpy")
+@compiled()
 def _cut_moments(
     total: Any, means: Any, matrix: Any, is_centred: bool, start: int, stop: int, H: Any, c: Any, yy: Any
 ) -> None:
@@ -143,7 +143,7 @@ def _cut_moments(
                 yy[problem, i - d] = share * matrix[problem, i, i] + offset * mean[i]
 
 
-@compiled(error_model="numpy")
+@compiled()
 def _add_up_losses(
     H: Any, c: Any, yy: Any, w: Any, l2: Any, start: int, stop: int, loss: Any, terms: Any
 ) -> None:

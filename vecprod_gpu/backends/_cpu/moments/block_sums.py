@@ -211,25 +211,30 @@ def merge_panels(
 ) -> int:
     """Add to parts ``start`` to ``stop`` of the sums what the packed blocks bring; return the flags raised.
 
-    A part is a strip by a panel; the heads are those that `merge_heads` leaves.
+    The heads are those that `merge_heads` leaves.
     """
     clear_flags()
     _, left, right = blocks
     length = whole_vectors(block_rows, tile.itemsize)
-    rows, width = sums.shape
-    columns = right.shape[1]
-    first = columns - width
-    panels = -(-width // PANEL)
+    first = right.shape[1] - sums.shape[1]
     for unit in range(start, stop):
-        a = unit // panels * STRIP
-        b = first + unit % panels * PANEL
-        a_end, b_end = min(a + STRIP, rows), min(b + PANEL, columns)
+        a, a_end, b, b_end = _part(unit, sums.shape)
         if first == 0 and b_end <= a:
             continue
+        b, b_end = first + b, first + b_end
         for block in range(heads.shape[0] - 1):
             multiply(left[block], a, a_end, right[block], b, b_end, length, first == 0, tile, product)
             _add_matrix(sums, product, heads[1 + block], a, a_end, b, b_end, first)
     return raised_flags()
+
+
+@compiled(**BARE)
+def _part(unit: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """A part of a matrix, a strip by a panel: where its rows begin and end, and its columns."""
+    rows, columns = shape
+    panels = -(-columns // PANEL)
+    a, b = unit // panels * STRIP, unit % panels * PANEL
+    return a, min(a + STRIP, rows), b, min(b + PANEL, columns)
 
 
 @compiled(**BARE)
@@ -357,12 +362,11 @@ def _write_head(head: Any, origin: Any, problem: int, total: Any, means: Any) ->
 
 @compiled(**BARE)
 def finish_panels(sums: Any, first: int, scale: float, start: int, stop: int, out: Any) -> int:
-    """Write parts of the sums as `merge_panels` counts them; the flags."""
+    """Write parts of the sums, see `_part`; the flags."""
     clear_flags()
-    panels = -(-sums.shape[1] // PANEL)
     for unit in range(start, stop):
-        a, b = unit // panels * STRIP, unit % panels * PANEL
-        _write_part(sums[a : a + STRIP, b : b + PANEL], scale, first == 0, a, b, out)
+        a, a_end, b, b_end = _part(unit, sums.shape)
+        _write_part(sums[a:a_end, b:b_end], scale, first == 0, a, b, out)
     return raised_flags()
 
 
@@ -376,14 +380,10 @@ def finish_block(
     """
     _, left, right = blocks
     length = whole_vectors(block_rows, tile.itemsize)
-    rows, width = out.shape
-    columns = right.shape[1]
-    first = columns - width
-    panels = -(-width // PANEL)
+    first = right.shape[1] - out.shape[1]
     flags, flags_of_scaling = 0, 0
     for unit in range(start, stop):
-        a, b = unit // panels * STRIP, unit % panels * PANEL
-        a_end, b_end = min(a + STRIP, rows), min(b + PANEL, width)
+        a, a_end, b, b_end = _part(unit, out.shape)
         if first == 0 and b_end <= a:
             continue
         clear_flags()

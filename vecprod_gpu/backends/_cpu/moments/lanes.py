@@ -10,9 +10,8 @@ A packed array has a row of lanes for each element of ``X[problem]`` in C order,
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 
-from ..compiling import BARE, compiled
+from ..compiling import BARE, compiled, inlined
 from ..float_status import clear_flags, raised_flags
 from ..packing import aligned_lanes, pack_problems
 from ..vectors import (
@@ -39,7 +38,7 @@ def fits_lanes(n: int, columns: int, itemsize: int) -> bool:
     return columns <= MOST_COLUMNS and n * columns * LANES * itemsize <= MOST_BYTES
 
 
-@register_jitable  # type: ignore[untyped-decorator]
+@inlined()
 def stays_in_registers(columns: int) -> bool:
     """Whether all sums of so many columns do."""
     return columns <= MOST_IN_REGISTERS

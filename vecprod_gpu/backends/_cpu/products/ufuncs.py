@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
-from numba.extending import register_jitable
 from numba.np.ufunc.ufuncbuilder import GUFuncBuilder
 from numba.np.ufunc.wrappers import GufWrapperCache, _GufuncWrapper
 
 from ..._cache import LateFiles
 from ..._small import small_cross, small_cross_rows, small_outer, small_outer_rows
+from ..compiling import by_type, inlined
 from .crosses import (
     stream_cross_of_rows,
     stream_packed_cross,
@@ -53,9 +53,9 @@ def cross_ufunc(dtype: np.dtype[Any]) -> Ufunc:
     def cross(a: Any, b: Any, out: Any) -> None:
         a0, a1, a2 = a[0], a[1], a[2]
         b0, b1, b2 = b[0], b[1], b[2]
-        out[0] = a1 * b2 - a2 * b1
-        out[1] = a2 * b0 - a0 * b2
-        out[2] = a0 * b1 - a1 * b0
+        out[0] = times(a1, b2) - times(a2, b1)
+        out[1] = times(a2, b0) - times(a0, b2)
+        out[2] = times(a0, b1) - times(a1, b0)
 
     return small_cross.setdefault(dtype, build(cross, dtype, "(d),(d)->(d)", (1, 1, 1)))
 
@@ -107,7 +107,7 @@ def outer_ufunc(dtype: np.dtype[Any]) -> Ufunc:
         for i in range(a.shape[0]):
             scale = a[i]
             for j in range(b.shape[0]):
-                out[i, j] = scale * b[j]
+                out[i, j] = times(scale, b[j])
 
     return small_outer.setdefault(dtype, build(outer, dtype, "(m),(n)->(m,n)", (1, 1, 2)))
 
@@ -133,7 +133,7 @@ def outer_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
             for k in range(done, a.shape[0]):
                 for i in range(a.shape[1]):
                     for j in range(b.shape[1]):
-                        out[k, i, j] = a[k, i] * b[k, j]
+                        out[k, i, j] = times(a[k, i], b[k, j])
 
     def outer_past_cache(a: Any, b: Any, out: Any) -> None:
         one_a, one_b = _one_if_broadcast(a), _one_if_broadcast(b)
@@ -150,7 +150,25 @@ def outer_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
     return small_outer_rows.setdefault(dtype, build(outer, dtype, PAIRS, (2, 2, 3)))
 
 
-@register_jitable  # type: ignore[untyped-decorator]
+def times(x: Any, y: Any) -> Any:
+    """``x * y``, in which each product and sum of the parts of complex numbers is rounded by itself.
+
+    Numba compiles its own product of them once a process, with the freedom of whoever comes first.
+    """
+
+
+@by_type(times)
+def _times_by_type(x: Any, y: Any) -> Any:
+    def of_complex(x: Any, y: Any) -> Any:
+        return complex(x.real * y.real - x.imag * y.imag, x.real * y.imag + x.imag * y.real)
+
+    def of_real(x: Any, y: Any) -> Any:
+        return x * y
+
+    return of_complex if isinstance(x, numba.types.Complex) else of_real
+
+
+@inlined()
 def cross_rows_from(first: int, a: Any, b: Any, out: Any) -> None:
     """Cross products of the rows from `first` on; one row of a or b stands for all."""
     step_a, step_b = int(a.shape[0] > 1), int(b.shape[0] > 1)
@@ -158,38 +176,38 @@ def cross_rows_from(first: int, a: Any, b: Any, out: Any) -> None:
         j, k = i * step_a, i * step_b
         a0, a1, a2 = a[j, 0], a[j, 1], a[j, 2]
         b0, b1, b2 = b[k, 0], b[k, 1], b[k, 2]
-        out[i, 0] = a1 * b2 - a2 * b1
-        out[i, 1] = a2 * b0 - a0 * b2
-        out[i, 2] = a0 * b1 - a1 * b0
+        out[i, 0] = times(a1, b2) - times(a2, b1)
+        out[i, 1] = times(a2, b0) - times(a0, b2)
+        out[i, 2] = times(a0, b1) - times(a1, b0)
 
 
-@register_jitable  # type: ignore[untyped-decorator]
+@inlined()
 def _one_if_broadcast(rows: Any) -> Any:
     """The one row that stands for all, or the rows."""
     return rows[:1] if rows.strides[0] == 0 else rows
 
 
-@register_jitable  # type: ignore[untyped-decorator]
+@inlined()
 def _is_packed(rows: Any) -> bool:
     """Whether an array of two axes has no gaps."""
     follow = rows.shape[0] == 1 or rows.strides[0] == rows.shape[1] * rows.itemsize
-    return _has_dense_rows(rows) and follow  # type: ignore[no-any-return]
+    return _has_dense_rows(rows) and follow
 
 
-@register_jitable  # type: ignore[untyped-decorator]
+@inlined()
 def _has_dense_rows(rows: Any) -> bool:
     """Whether the elements of each row lie side by side."""
     # NumPy gives an axis of one element any stride
     return rows.shape[1] == 1 or rows.strides[1] == rows.itemsize  # type: ignore[no-any-return]
 
 
-@register_jitable  # type: ignore[untyped-decorator]
+@inlined()
 def _has_dense_columns(rows: Any) -> bool:
     """Whether the elements of each column lie side by side."""
     return rows.shape[0] == 1 or rows.strides[0] == rows.itemsize  # type: ignore[no-any-return]
 
 
-@register_jitable  # type: ignore[untyped-decorator]
+@inlined()
 def _has_packed_squares(out: Any) -> bool:
     """Whether an array of three axes has no gaps."""
     row_bytes = out.shape[2] * out.itemsize

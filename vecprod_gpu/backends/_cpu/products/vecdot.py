@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import overload, register_jitable
 
 from ..._small import small_vecdot
-from ..compiling import SUMS, inlined
+from ..compiling import SUMS, by_type, inlined
 from ..packing import are_packed, packed
 from ..threads.slices import in_lines, over_longest_axis
 from .ufuncs import Ufunc, build
@@ -56,7 +55,7 @@ def _wide(x: Any) -> Any:
     """The number in the type of its sums."""
 
 
-@overload(_wide)  # type: ignore[untyped-decorator]
+@by_type(_wide)
 def _wide_by_type(x: Any) -> Any:
     def real(x: Any) -> Any:
         return np.float64(x)
@@ -70,13 +69,23 @@ def _wide_by_type(x: Any) -> Any:
     return {types.float32: real, types.complex64: complex_}.get(x, same)
 
 
-@inlined
 def _product(x: Any, y: Any) -> Any:
-    """``conj(x) * y``."""
-    return np.conj(_wide(x)) * _wide(y)
+    """``conj(x) * y`` in the type of sums, as free as those."""
 
 
-@inlined
+@by_type(_product, fastmath=SUMS)
+def _product_by_type(x: Any, y: Any) -> Any:
+    def of_complex(x: Any, y: Any) -> Any:
+        x, y = _wide(x), _wide(y)
+        return complex(x.real * y.real + x.imag * y.imag, x.real * y.imag - x.imag * y.real)
+
+    def of_real(x: Any, y: Any) -> Any:
+        return _wide(x) * _wide(y)
+
+    return of_complex if isinstance(x, types.Complex) else of_real
+
+
+@inlined()
 def _dot_whole(a: Any, b: Any, out: Any) -> None:
     """Dot products of vectors that fit into a tile: of all at once where they are packed already."""
     length = a.shape[1]
@@ -89,7 +98,7 @@ def _dot_whole(a: Any, b: Any, out: Any) -> None:
             out[i] = _sum_of_tile(x, y, (i - start) * length, length)
 
 
-@inlined
+@inlined()
 def _dot_by_tiles(a: Any, b: Any, out: Any) -> None:
     """Dot products of longer vectors."""
     length = a.shape[1]
@@ -104,7 +113,7 @@ def _dot_by_tiles(a: Any, b: Any, out: Any) -> None:
         out[i] = total
 
 
-@register_jitable(fastmath=SUMS)  # type: ignore[untyped-decorator]
+@inlined(fastmath=SUMS)
 def _sum_of_tile(a: Any, b: Any, start: int, length: int) -> Any:
     """The dot product of parts of two contiguous vectors."""
     total = _wide(a.dtype.type(0))
