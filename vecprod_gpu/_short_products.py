@@ -101,7 +101,7 @@ def _more_outer(dtype: np.dtype[Any], a: Array, b: Array, out: Array | None) -> 
     batch, columns = shape[:-1], other[-1:]
     elements = a.size * b.size
     is_whole = bool(shape and other) and batch == other[:-1]  # nothing is broadcast
-    if is_whole and dtype.kind != "c" and (batch or elements > PAIR_ELEMENTS):
+    if is_whole and (batch or elements > PAIR_ELEMENTS):
         ufunc, is_small = small_outer_rows.get(dtype), a.nbytes * columns[0] <= SMALL_OUTER_BYTES
     else:
         ufunc, is_small = small_outer.get(dtype), elements <= SMALL_ELEMENTS

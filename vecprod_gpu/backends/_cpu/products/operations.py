@@ -80,7 +80,7 @@ def batched_outer(a: Array, b: Array, alpha: Any, beta: Any, out: Array) -> None
         _update(a, b, beta, out)
     elif a.size * b.size <= (PAIR_ELEMENTS if out.ndim == 2 else FEW_ELEMENTS):
         outer_ufunc(out.dtype)(a, b, out)
-    elif out.dtype.kind in _REAL and out.strides[-1] == out.itemsize:
+    elif out.strides[-1] == out.itemsize:
         _outer_rows(a, b if b.strides[-1] == b.itemsize else np.ascontiguousarray(b), out)
     else:
         _over_rows(outer_ufunc(out.dtype), a, b, out)

@@ -114,7 +114,7 @@ def outer_ufunc(dtype: np.dtype[Any]) -> Ufunc:
 
 @cache
 def outer_rows_ufunc(dtype: np.dtype[Any], past_cache: bool = False) -> Ufunc:
-    """``(k,m),(k,n)->(k,m,n)``: as `outer_ufunc` for many pairs at once, of real dtypes.
+    """``(k,m),(k,n)->(k,m,n)``: as `outer_ufunc` for many pairs at once.
 
     Past the cache, the columns of b and of out lie side by side; a row of out starts on 16 bytes and spans a
     multiple of them, or out has no gaps and starts on so many.
