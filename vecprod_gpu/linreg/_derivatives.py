@@ -22,13 +22,7 @@ def by_data(
     With ``r = X w - y`` the part of row i in both is ``s_i P_i / W``, ``P_i = g r_i² / 2 + (x_i·v) r_i``.
     """
     is_single = w.ndim == X.ndim - 1
-    w = w[..., None] if is_single else w
-    residual = X @ w - _in_columns(y, X)
-    if sample_weight is None:
-        total, share = X.shape[-2], 1 / X.shape[-2]
-    else:
-        total = sample_weight.sum(-1)[..., None]
-        share = (sample_weight / total)[..., None]
+    w, residual, total, share = _parts(X, y, w, sample_weight)
     along, part, of_X = 0.0, 0.0, 0.0  # along is the derivative of P by r
     if of_loss is not None:
         g = (of_loss[..., None] if is_single else of_loss)[..., None, :]
@@ -61,13 +55,9 @@ def along_data(
     With ``r = X w - y``, ``p = s / W`` it is ``X'ᵀ (p r) + Xᵀ (p r' + p' r)`` and ``p·(r r') + p'·r² / 2``.
     """
     is_single = w.ndim == X.ndim - 1
-    w = w[..., None] if is_single else w
-    residual = X @ w - _in_columns(y, X)
+    w, residual, total, share = _parts(X, y, w, sample_weight)
     of_residual = (0 if of_X is None else of_X @ w) - (0 if of_y is None else _in_columns(of_y, X))
-    share, of_share = 1 / X.shape[-2], 0
-    if sample_weight is not None:
-        total = sample_weight.sum(-1)[..., None]
-        share = (sample_weight / total)[..., None]
+    of_share = 0
     if of_weight is not None:
         of_share = ((of_weight - share[..., 0] * of_weight.sum(-1)[..., None]) / total)[..., None]
     of_gradient = X.mT @ (share * of_residual + of_share * residual)
@@ -75,6 +65,16 @@ def along_data(
         of_gradient = of_gradient + of_X.mT @ (share * residual)
     of_loss = (share * residual * of_residual + of_share * residual**2 / 2).sum(-2)
     return (of_gradient[..., 0], of_loss[..., 0]) if is_single else (of_gradient, of_loss)
+
+
+def _parts(X: Array, y: Array, w: Array, sample_weight: Array | None) -> tuple[Array, Array, Any, Any]:
+    """The coefficients in columns, the residual, the total weight, and each row's share of it."""
+    w = w[..., None] if w.ndim == X.ndim - 1 else w
+    residual = X @ w - _in_columns(y, X)
+    if sample_weight is None:
+        return w, residual, X.shape[-2], 1 / X.shape[-2]
+    total = sample_weight.sum(-1)[..., None]
+    return w, residual, total, (sample_weight / total)[..., None]
 
 
 def _in_columns(y: Array, X: Array) -> Array:

@@ -51,11 +51,7 @@ def cross_ufunc(dtype: np.dtype[Any]) -> Ufunc:
     """``(3),(3)->(3)``: the cross product of two vectors."""
 
     def cross(a: Any, b: Any, out: Any) -> None:
-        a0, a1, a2 = a[0], a[1], a[2]
-        b0, b1, b2 = b[0], b[1], b[2]
-        out[0] = times(a1, b2) - times(a2, b1)
-        out[1] = times(a2, b0) - times(a0, b2)
-        out[2] = times(a0, b1) - times(a1, b0)
+        out[0], out[1], out[2] = _components(a, b)
 
     return small_cross.setdefault(dtype, build(cross, dtype, "(d),(d)->(d)", (1, 1, 1)))
 
@@ -173,12 +169,15 @@ def cross_rows_from(first: int, a: Any, b: Any, out: Any) -> None:
     """Cross products of the rows from `first` on; one row of a or b stands for all."""
     step_a, step_b = int(a.shape[0] > 1), int(b.shape[0] > 1)
     for i in range(first, out.shape[0]):
-        j, k = i * step_a, i * step_b
-        a0, a1, a2 = a[j, 0], a[j, 1], a[j, 2]
-        b0, b1, b2 = b[k, 0], b[k, 1], b[k, 2]
-        out[i, 0] = times(a1, b2) - times(a2, b1)
-        out[i, 1] = times(a2, b0) - times(a0, b2)
-        out[i, 2] = times(a0, b1) - times(a1, b0)
+        out[i, 0], out[i, 1], out[i, 2] = _components(a[i * step_a], b[i * step_b])
+
+
+@inlined()
+def _components(a: Any, b: Any) -> tuple[Any, Any, Any]:
+    """The three of one cross product."""
+    a0, a1, a2 = a[0], a[1], a[2]
+    b0, b1, b2 = b[0], b[1], b[2]
+    return times(a1, b2) - times(a2, b1), times(a2, b0) - times(a0, b2), times(a0, b1) - times(a1, b0)
 
 
 @inlined()
