@@ -615,13 +615,47 @@ class TestShortRows:
         assert ours[0, 1, 1] == np.inf
 
 
+@pytest.mark.skipif("cpu" not in HOST_BACKENDS, reason="needs Numba")
+class TestShortBlocks:
+    """Blocks of few rows, whose products are summed row by row."""
+
+    @pytest.mark.parametrize("n", [1, 7, 16, 63, 64, 65, 128, 129])
+    @pytest.mark.parametrize("d", [33, 65, 100, 300, 515])
+    @pytest.mark.parametrize(("stored", "summing"), PAIRS)
+    def test_of_any_shape(self, rng, n, d, stored, summing):
+        X, Y, weights = draw(rng, (1, n, d), stored, summing, True, q=d + 3)
+        for s in (None, weights):
+            ours = gram(cpu(), X, None, s, summing)
+            assert_close(ours, exact_gram(X, None, s))
+            assert_symmetric(ours)
+            assert_close(gram(cpu(), X, Y, s, summing), exact_gram(X, Y, s))
+            ours, _, _ = co_moments(cpu(), X, None, s, summing)
+            assert_close(ours, exact_co_moments(X, None, s)[0])
+            assert_symmetric(ours)
+
+    @pytest.mark.parametrize("d", [70, 300])
+    def test_floating_point_errors_are_those_of_the_products(self, rng, d):
+        """What fills a vector up is an element of the column beside it: no 0 times infinity."""
+        X = rng.standard_normal((1, 9, d))
+        X[0, 4, -1] = np.inf
+        with np.errstate(all="raise"):
+            ours = gram(cpu(), X, np.abs(X) + 1)
+        assert np.isinf(ours[0, -1]).all()
+
+    def test_infinity_beside_others(self, rng):
+        X = rng.standard_normal((1, 20, 67))
+        X[0, 3, 5] = np.inf
+        expected = exact_gram(X)
+        np.testing.assert_array_equal(np.isfinite(gram(cpu(), X)), np.isfinite(expected))
+
+
 NARROW = """
 import numpy as np
 from tests import test_host_moments as tests
 
 rng = np.random.default_rng(3)
 for stored, summing in tests.PAIRS[::2]:
-    for shape in [(2, 31, 5), (1, 1100, 37), (1, 600, 270)]:
+    for shape in [(2, 31, 5), (1, 1100, 37), (1, 600, 270), (1, 20, 270), (3, 50, 41)]:
         X, Y, weights = tests.draw(rng, shape, stored, summing, True)
         tests.assert_close(tests.gram(tests.cpu(), X, Y, weights, summing), tests.exact_gram(X, Y, weights))
         ours, _, _ = tests.co_moments(tests.cpu(), X, Y, weights, summing)

@@ -1,5 +1,6 @@
 """Gram matrices and covariances of small host arrays: the short way must not be told from the long one."""
 
+import itertools
 import warnings
 from functools import partial
 
@@ -12,6 +13,8 @@ from vecprod_gpu import _dispatch
 
 CALLS = {
     "gram": vp.gram,
+    "gram of two": lambda X: vp.gram(X, np.asanyarray(X)[:, ::-1]),
+    "gram of weighted rows": lambda X: vp.gram(X, weights=weights_of(X)),
     "cov": vp.cov,
     "cov of columns": partial(vp.cov, rowvar=False),
     "cov of all": partial(vp.cov, bias=True),
@@ -25,6 +28,11 @@ CALLS = {
     "cov of columns and a vector": lambda X: vp.cov(X, np.transpose(X)[0], rowvar=False),
     "cov of columns and a row": lambda X: vp.cov(X, np.transpose(X)[:1], rowvar=False),
 }
+
+
+def weights_of(X):
+    """One for each row, of its dtype where that is one of the short way."""
+    return np.linspace(1, 2, len(X), dtype=np.float32 if np.asarray(X).dtype == np.float32 else np.float64)
 
 
 @pytest.fixture(params=CALLS)
@@ -68,6 +76,37 @@ def test_a_small_call_goes_it(at_once, shape, dtype, rng):
 def test_gram_of_batches(lead, rng, no_long_way):
     X = rng.standard_normal((*lead, 20, 3))
     np.testing.assert_allclose(vp.gram(X), np.swapaxes(X, -1, -2) @ X, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_gram_into_out(dtype, rng, no_long_way):
+    X, Y = rng.standard_normal((2, 20, 3)).astype(dtype), rng.standard_normal((2, 20, 4)).astype(dtype)
+    weights = rng.random((2, 20)).astype(dtype)
+    for args, weighted in itertools.product([(X,), (X, Y)], [{}, {"weights": weights}]):
+        expected = vp.gram(*args, **weighted)
+        out = np.full_like(expected, np.nan)
+        assert vp.gram(*args, **weighted, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+
+
+def test_gram_into_what_is_not_plain_goes_the_long_way(rng):
+    X, memory = rng.standard_normal((5, 3)), np.zeros(73, np.uint8)
+    expected = vp.gram(X)
+    misaligned = memory[1:].view(np.float64).reshape(3, 3)
+    for out in (misaligned, np.empty((3, 6))[:, ::2], np.empty((3, 3), np.float32), np.empty((3, 3), ">f8")):
+        assert vp.gram(X, out=out) is out
+        np.testing.assert_array_equal(out, expected.astype(out.dtype))
+    with pytest.raises(vp.errors.ShapeError, match=r"out has shape \(3, 2\)"):
+        vp.gram(X, out=np.empty((3, 2)))
+    with pytest.raises(vp.errors.ArgumentError, match="out is read-only"):
+        vp.gram(X, out=np.broadcast_to(0.0, (3, 3)))
+
+
+def test_gram_into_an_input(rng, no_long_way):
+    """Which goes the long way, as it is not read before it is written."""
+    X = rng.standard_normal((4, 4))
+    with pytest.raises(AssertionError, match="went the long way"):
+        vp.gram(X, out=X)
 
 
 def test_each_result_has_its_own_memory(at_once, rng):

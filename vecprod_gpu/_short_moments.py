@@ -18,14 +18,32 @@ DTYPES = frozenset(map(np.dtype, "fd"))
 current_mode = _dispatch.mode.get
 
 
-def gram(X: Array) -> Array | None:
-    """``XᵀX`` of each problem."""
-    if type(X) is not ndarray or X.ndim < 2 or (cpu := _backend_for(X.dtype, X.size * X.shape[-1])) is None:
+def gram(X: Array, Y: Array | None, weights: Array | None, out: Array | None) -> Array | None:
+    """``XᵀSY`` of each problem, of arrays of one dtype with the same leading axes; ``out`` overlaps none."""
+    if type(X) is not ndarray or X.ndim < 2:
         return None
     *lead, n, p = X.shape
-    out = np.empty((size(tuple(lead)), p, p), X.dtype)
-    cpu.gram(X.reshape(len(out), n, p), None, None, out)
-    return out.reshape(*lead, p, p)
+    q = p
+    if Y is not None:
+        if type(Y) is not ndarray or Y.dtype != X.dtype or Y.shape[:-1] != X.shape[:-1]:
+            return None
+        q = Y.shape[-1]
+    if weights is not None and not _is_plain(weights, X.dtype, X.shape[:-1]):
+        return None
+    shape = *lead, p, q
+    if out is not None and not (_is_plain(out, X.dtype, shape) and _overlaps_none(out, X, Y, weights)):
+        return None
+    if (cpu := _backend_for(X.dtype, X.size * q)) is None:
+        return None
+    if out is None:
+        out = np.empty(shape, X.dtype)
+    problems = size(tuple(lead))
+    if Y is not None:
+        Y = Y.reshape(problems, n, q)
+    if weights is not None:
+        weights = weights.reshape(problems, n)
+    cpu.gram(X.reshape(problems, n, p), Y, weights, out.reshape(problems, p, q))
+    return out
 
 
 def covariance(
@@ -65,6 +83,15 @@ def _in_columns(table: Array, rowvar: bool, beside_another: bool = False) -> Arr
     if table.ndim == 1:
         return table[:, np.newaxis]
     return table.T if rowvar or (beside_another and len(table) == 1) else table
+
+
+def _is_plain(array: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    """Whether it is a writeable plain array without gaps, of that dtype and shape."""
+    return type(array) is ndarray and array.dtype == dtype and array.shape == shape and array.flags.carray
+
+
+def _overlaps_none(out: Array, *inputs: Array | None) -> bool:
+    return not any(array is not None and np.may_share_memory(out, array) for array in inputs)
 
 
 def _backend_for(dtype: np.dtype[Any], products: int) -> Any:

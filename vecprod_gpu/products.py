@@ -262,7 +262,7 @@ def gram(
     array([[2.5],
            [4. ]])
     """
-    if Y is None and weights is None and out is None and (short := _short_moments.gram(X)) is not None:
+    if (short := _short_moments.gram(X, Y, weights, out)) is not None:
         return short
     if X is None:
         raise DTypeError("X is None; needed are numbers")
@@ -288,18 +288,18 @@ def gram(
         array = backend.broadcast_to(backend.cast(backend.native(given[name]), dtype), (*lead, n, *row))
         return backend.reshape(array, (problems, n, *row))
 
-    s = native("weights", (), sums)
+    arrays = native("X", (p,), dtype), native("Y", (q,), dtype), native("weights", (), sums)
+    destination = Destination(choice, kind, shape, sums, out, packed=True)
+    destination.avoid(*(array for array in arrays if array is not None))
     if 0 in (problems, n, p, q):
-        result = backend.native(np.zeros((problems, p, q), sums))
+        backend.assign(destination.native, backend.native(np.zeros(shape, sums)))
     else:
-        result = backend.empty((problems, p, q), sums)
+        X, Y, s = arrays
         s = None if s is None else backend.contiguous(s)
-        backend.gram(native("X", (p,), dtype), native("Y", (q,), dtype), s, result)
-    result = backend.reshape(backend.cast(result, dtype), shape)
+        backend.gram(X, Y, s, backend.reshape(destination.native, (problems, p, q)))
     if out is None:
-        return backend.export(result, kind)
-    backend.assign(out, result)
-    return out
+        return backend.export(backend.cast(destination.native, dtype), kind)
+    return destination.result()
 
 
 # --- The long way: checks, the choice of a backend, its operation -----------------------------------

@@ -90,6 +90,14 @@ def prefetch(builder: Any, address: Any, to_write: bool = False, into: int = FIR
     builder.call(function, [builder.bitcast(address, pointer), *how])
 
 
+def converted(builder: Any, vector: Any, kind: ir.VectorType) -> Any:
+    """Floating-point numbers as those of another size."""
+    if vector.type == kind:
+        return vector
+    change = builder.fpext if bytes_of(vector.type) < bytes_of(kind) else builder.fptrunc
+    return change(vector, kind)
+
+
 def multiplied(builder: Any, x: Any, y: Any) -> Any:
     """``x * y`` of floating-point numbers or integers."""
     return builder.fmul(x, y) if _is_floating(x) else builder.mul(x, y)

@@ -16,9 +16,12 @@ from .llvm import (
     FIRST_LEVEL,
     SECOND_LEVEL,
     address_of,
+    bytes_of,
+    converted,
     joined,
     load,
     prefetch,
+    splat,
     store,
     unpacked,
     zeros,
@@ -30,6 +33,7 @@ ASKED_INTO = SECOND_LEVEL if IS_ZEN else FIRST_LEVEL
 # The sums of a tile take half of the registers: 16 of the 32 where they are wide, else 8 of 16.
 TILE_COLUMNS = 4 if VECTOR_BYTES == 64 else 2
 TILE_ROWS = 4
+ONE, WIDE = (0,), (0,) * TILE_COLUMNS  # vectors or squares at once, told by the type of a tuple
 SIDE = 4  # of the squares that are transposed in registers
 LANES = 2 * SIDE  # problems that are computed side by side
 LANE_ROWS, LANE_COLUMNS = (
@@ -82,25 +86,87 @@ def dot_products(
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def transpose_square(typing_context: Any, source: Any, i: Any, j: Any, pivots: Any, packed: Any) -> Any:
-    """``packed[j + c, i + r] = source[i + r, j + c] - pivots[j + c]`` for r and c below SIDE.
+def products_of_rows(
+    typing_context: Any,
+    vectors: Any,
+    left: Any,
+    a: Any,
+    last_a: Any,
+    rows: Any,
+    b: Any,
+    length: Any,
+    out: Any,
+    i: Any,
+    j: Any,
+) -> Any:
+    """``out[i + r, j + c] = sum_k left[min(a + r, last_a), k] * rows[k, b + c]``, r below TILE_ROWS.
 
-    The source and packed have unit column stride; packed and pivots are of a type that may be wider.  Given
-    None for pivots, nothing is subtracted.
+    The sum is over k below length, in that order; c runs over so many vectors as the tuple ``vectors`` is
+    long.  All arrays are C-contiguous; out is of a type that may be wider.
     """
-    signature = types.void(source, i, j, pivots, packed)
+    signature = types.void(vectors, left, a, last_a, rows, b, length, out, i, j)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source, i, j, pivots, packed = unpacked(context, builder, signature, arguments)
-        narrow, wide = (ir.VectorType(context.get_data_type(signature.args[k].dtype), SIDE) for k in (0, 4))
-        starts = (address_of(builder, source, builder.add(i, i.type(r)), j) for r in range(SIDE))
-        rows = [load(builder, narrow, start) for start in starts]
-        if narrow != wide:
-            rows = [builder.fpext(row, wide) for row in rows]
-        if not isinstance(signature.args[3], types.NoneType):
-            pivot = load(builder, wide, address_of(builder, pivots, j))
-            rows = [builder.fsub(row, pivot) for row in rows]
-        for c, column in enumerate(_transposed(builder, rows)):
+        _, left, a, last_a, rows, b, length, out, i, j = unpacked(context, builder, signature, arguments)
+        element = context.get_data_type(signature.args[1].dtype)
+        itemsize = context.get_abi_sizeof(element)
+        vector = ir.VectorType(element, VECTOR_BYTES // itemsize)
+        columns = range(signature.args[0].count)
+        left_rows = _row_starts(builder, left, a, last_a, TILE_ROWS)
+        right = address_of(builder, rows, b.type(0), b)
+        row_bytes, _ = cgutils.unpack_tuple(builder, rows.strides)
+        zero = zeros(vector)
+        sums = [[cgutils.alloca_once_value(builder, zero) for _ in columns] for _ in left_rows]
+        with cgutils.for_range(builder, length) as loop:
+            offset = builder.mul(loop.index, loop.index.type(itemsize))
+            start = cgutils.pointer_add(builder, right, builder.mul(loop.index, row_bytes))
+            y = [load(builder, vector, start, c * VECTOR_BYTES) for c in columns]
+            for row, places in zip(left_rows, sums, strict=True):
+                factor = cgutils.pointer_add(builder, row, offset, element.as_pointer())
+                x = splat(builder, vector, builder.load(factor))
+                for c, place in enumerate(places):
+                    product = builder.fmul(x, y[c], flags=["contract"])
+                    builder.store(builder.fadd(builder.load(place), product, flags=["contract"]), place)
+        wide = ir.VectorType(context.get_data_type(signature.args[7].dtype), vector.count)
+        for r, places in enumerate(sums):
+            start = address_of(builder, out, builder.add(i, i.type(r)), j)
+            for c, place in enumerate(places):
+                total = converted(builder, builder.load(place), wide)
+                store(builder, total, start, c * bytes_of(wide))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def transpose_squares(
+    typing_context: Any, squares: Any, source: Any, i: Any, j: Any, pivots: Any, packed: Any
+) -> Any:
+    """``packed[j + c, i + r] = source[i + r, j + c] - pivots[j + c]`` for c below SIDE.
+
+    r runs over the rows of as many squares, one below the other, as the tuple ``squares`` is long, a power of
+    two.  The source and packed have unit column stride; packed and pivots are of one type, and the source of
+    another.  Given None for pivots, nothing is subtracted.
+    """
+    signature = types.void(squares, source, i, j, pivots, packed)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, source, i, j, pivots, packed = unpacked(context, builder, signature, arguments)
+        given, wanted = (ir.VectorType(context.get_data_type(signature.args[k].dtype), SIDE) for k in (1, 5))
+        pivot = None
+        if not isinstance(signature.args[4], types.NoneType):
+            pivot = load(builder, wanted, address_of(builder, pivots, j))
+        columns: list[Any] = []
+        for first in range(0, SIDE * signature.args[0].count, SIDE):
+            starts = (address_of(builder, source, builder.add(i, i.type(first + r)), j) for r in range(SIDE))
+            rows = [converted(builder, load(builder, given, start), wanted) for start in starts]
+            if pivot is not None:
+                rows = [builder.fsub(row, pivot) for row in rows]
+            columns.append(_transposed(builder, rows))
+        while len(columns) > 1:
+            pairs = zip(columns[::2], columns[1::2], strict=True)
+            columns = [[joined(builder, *parts) for parts in zip(*pair, strict=True)] for pair in pairs]
+        for c, column in enumerate(columns[0]):
             store(builder, column, address_of(builder, packed, builder.add(j, j.type(c)), i))
         return context.get_dummy_value()
 
@@ -128,8 +194,7 @@ def pack_lanes(typing_context: Any, source: Any, first: Any, last: Any, element:
             prefetch(
                 builder, cgutils.pointer_add(builder, start, builder.add(offset, ahead)), into=ASKED_INTO
             )
-        if narrow != wide:
-            rows = [builder.fpext(row, wide) for row in rows]
+        rows = [converted(builder, row, wide) for row in rows]
         halves = [_transposed(builder, rows[k : k + SIDE]) for k in range(0, LANES, SIDE)]
         for c, parts in enumerate(zip(*halves, strict=True)):
             row = address_of(builder, packed, builder.add(element, element.type(c)))

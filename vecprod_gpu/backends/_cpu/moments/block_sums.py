@@ -19,6 +19,8 @@ import numpy as np
 
 from ..compiling import BARE, compiled
 from ..float_status import clear_flags, raised_flags
+from ..packing import contiguous_view
+from ..vectors import ONE, SIDE, TILE_COLUMNS, WIDE, transpose_squares
 from .blocks import PANEL, STRIP, multiply, pack_block, whole_vectors
 from .short_rows import sum_short_rows
 
@@ -61,7 +63,7 @@ def for_dtypes(
         "targets": sizes(targets),
         "short_rows": numba.types.Tuple((array(element, 2), source, array(total, 1), array(total, 2))),
         "blocks": numba.types.Tuple((array(total, 2), array(total, 3), array(total, 3))),
-        "tile": array(total, 2),
+        "tiles": numba.types.Tuple((array(total, 2), array(total, 2))),
         "stack": states,
         "partials": states,
         "heads": array(numba.float64, 2),
@@ -93,7 +95,7 @@ def sum_stripes(
     stop: int,
     short_rows: Any,
     blocks: Any,
-    tile: Any,
+    tiles: Any,
     stack: Any,
     partials: Any,
 ) -> int:
@@ -125,7 +127,7 @@ def sum_stripes(
             ):
                 clear_flags()  # what a way not taken met is nobody's concern
                 flags |= raised
-                length = whole_vectors(block_end - i, tile.itemsize)
+                length = whole_vectors(block_end - i, right.itemsize)
                 pack_block(
                     X,
                     Y,
@@ -143,7 +145,7 @@ def sum_stripes(
                     right[0],
                     head,
                 )
-                multiply(left[0], 0, rows, right[0], first, columns, length, first == 0, tile, matrix)
+                multiply(left[0], 0, rows, right[0], first, columns, length, first == 0, tiles, matrix)
             for lower in range(level):
                 _merge(stack, level, lower)
             count += 1
@@ -207,7 +209,7 @@ def merge_heads(heads: Any) -> None:
 
 @compiled(**BARE)
 def merge_panels(
-    heads: Any, blocks: Any, block_rows: int, start: int, stop: int, tile: Any, product: Any, sums: Any
+    heads: Any, blocks: Any, block_rows: int, start: int, stop: int, tiles: Any, product: Any, sums: Any
 ) -> int:
     """Add to parts ``start`` to ``stop`` of the sums what the packed blocks bring; return the flags raised.
 
@@ -215,7 +217,7 @@ def merge_panels(
     """
     clear_flags()
     _, left, right = blocks
-    length = whole_vectors(block_rows, tile.itemsize)
+    length = whole_vectors(block_rows, right.itemsize)
     first = right.shape[1] - sums.shape[1]
     for unit in range(start, stop):
         a, a_end, b, b_end = _part(unit, sums.shape)
@@ -223,7 +225,7 @@ def merge_panels(
             continue
         b, b_end = first + b, first + b_end
         for block in range(heads.shape[0] - 1):
-            multiply(left[block], a, a_end, right[block], b, b_end, length, first == 0, tile, product)
+            multiply(left[block], a, a_end, right[block], b, b_end, length, first == 0, tiles, product)
             _add_matrix(sums, product, heads[1 + block], a, a_end, b, b_end, first)
     return raised_flags()
 
@@ -372,14 +374,14 @@ def finish_panels(sums: Any, first: int, scale: float, start: int, stop: int, ou
 
 @compiled(**BARE)
 def finish_block(
-    blocks: Any, block_rows: int, scale: float, start: int, stop: int, tile: Any, product: Any, out: Any
+    blocks: Any, block_rows: int, scale: float, start: int, stop: int, tiles: Any, product: Any, out: Any
 ) -> Any:
     """Write parts of the products of a single packed block, which are its sums; their flags, and of scaling.
 
     No larger sums pass through memory: of 16 rows of 1,500 columns they took most of the time.
     """
     _, left, right = blocks
-    length = whole_vectors(block_rows, tile.itemsize)
+    length = whole_vectors(block_rows, right.itemsize)
     first = right.shape[1] - out.shape[1]
     flags, flags_of_scaling = 0, 0
     for unit in range(start, stop):
@@ -387,7 +389,7 @@ def finish_block(
         if first == 0 and b_end <= a:
             continue
         clear_flags()
-        multiply(left[0], a, a_end, right[0], first + b, first + b_end, length, first == 0, tile, product)
+        multiply(left[0], a, a_end, right[0], first + b, first + b_end, length, first == 0, tiles, product)
         flags |= raised_flags()
         clear_flags()
         _write_part(product[: a_end - a, : b_end - b], scale, first == 0, a, b, out)
@@ -397,15 +399,46 @@ def finish_block(
 
 @compiled(**BARE)
 def _write_part(part: Any, scale: float, is_symmetric: bool, a: int, b: int, out: Any) -> None:
-    """``out[a + i, b + j] = scale * part[i, j]``; where symmetric from the diagonal on, and mirrored."""
+    """``out[a + i, b + j] = scale * part[i, j]``; where symmetric from the diagonal on, and mirrored.
+
+    The part is used up.
+    """
     rows, columns = part.shape
     for i in range(rows):
-        for j in range(max(a + i - b, 0) if is_symmetric else 0, columns):
-            out[a + i, b + j] = scale * part[i, j]
+        first = max(a + i - b, 0) if is_symmetric else 0
+        if first < columns:
+            target = out[a + i, b + first : b + columns]
+            _write_row(contiguous_view(part[i, first:]), scale, contiguous_view(target))
     if is_symmetric:
-        for j in range(columns):
-            for i in range(min(rows, b + j - a)):
-                out[b + j, a + i] = out[a + i, b + j]
+        _mirror(part, a, b, out)
+
+
+@compiled(**BARE)
+def _write_row(values: Any, scale: float, out: Any) -> None:
+    """``values *= scale; out = values``, in vectors, which indices from 0 on allow."""
+    for j in range(out.shape[0]):
+        values[j] *= scale
+        out[j] = values[j]
+
+
+@compiled(**BARE)
+def _mirror(part: Any, a: int, b: int, out: Any) -> None:
+    """``out[b + j, a + i] = part[i, j]`` below the diagonal of out, in squares where they lie there whole."""
+    rows, columns = part.shape
+    target = out[b : b + columns, a : a + rows]
+    for first in range(0, columns, SIDE):
+        done = 0
+        if first + SIDE <= columns:
+            squares = max(0, min(rows, b + first - a)) // SIDE
+            while done + TILE_COLUMNS <= squares:
+                transpose_squares(WIDE, part, SIDE * done, first, None, target)
+                done += TILE_COLUMNS
+            while done < squares:
+                transpose_squares(ONE, part, SIDE * done, first, None, target)
+                done += 1
+        for j in range(first, min(first + SIDE, columns)):
+            for i in range(SIDE * done, min(rows, b + j - a)):
+                target[j, i] = part[i, j]
 
 
 @compiled(**BARE)

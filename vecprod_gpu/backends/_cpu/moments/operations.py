@@ -27,8 +27,8 @@ from .block_sums import (
     pack_blocks,
     sum_stripes,
 )
-from .blocks import STRIP, empty_blocks, empty_panel, empty_tile, panels_across, rows_per_block
-from .call import Call, work_of
+from .blocks import PANEL, STRIP, empty_blocks, empty_panel, empty_tiles, panels_across, rows_per_block
+from .call import PACKING_WORK, Call, work_of
 from .complex_moments import by_parts
 from .lane_sums import sum_in_lanes
 from .lanes import fits_lanes
@@ -38,9 +38,10 @@ Array = np.ndarray[Any, Any]
 
 WIDEST_MATRIX = 1 << 16  # elements; a larger one is one for all threads, others are one for each stripe
 LEAST_PRODUCTS = 1 << 23  # of a task; with fewer a thread is sooner done than the next is begun
+LEAST_OF_PARTS = 1 << 20  # the same of parts of a matrix, which are also to be written
 CHUNK_BYTES = 1 << 20  # of the states of small problems, which stay in the cache until they are used
 GROUP_BYTES = 4 << 20  # of blocks that are packed before the threads turn to their products
-MOST_COLUMNS_KEPT = 16  # of Z; with more, the sums take much longer than to lay out their memory
+LARGEST_KEPT = 1 << 15  # elements of a block and a matrix, whose sums take as long as to lay out memory
 
 
 def gram(X: Array, Y: Array | None, weights: Array | None, out: Array) -> None:
@@ -97,7 +98,7 @@ def _stripe_memory(
     return (
         short_row_memory(block_rows, columns - targets, stored, dtype, vectors),
         empty_blocks(1, rows, columns, block_rows, dtype, is_weighted),
-        empty_tile(dtype),
+        empty_tiles(dtype),
         empty_states(per_stripe.bit_length(), rows, columns, first),
     )
 
@@ -139,11 +140,8 @@ class _Sums:
         else:
             state_bytes = 8 * (1 + self.shape[1] + matrix_size)
             chunk = min(problems // STRIPES, CHUNK_BYTES // state_bytes)
-            self._on_threads(self._sum_problems, problems, max(1, chunk))
+            for_each_block_of(work_of(self.X, self.out), self._sum_problems, problems, max(1, chunk))
         self.call.report(self.flags, self.flags_of_scaling)
-
-    def _on_threads(self, task: Callable[[int, int], None], count: int, block: int) -> None:
-        for_each_block_of(work_of(self.X, self.out), task, count, block)
 
     def _for_each_problem(self, task: Callable[["_Sums"], None]) -> None:
         for problem in range(self.X.shape[0]):
@@ -177,7 +175,7 @@ class _Sums:
 
         self._find_origins()
         products = self.block_rows * per_stripe * self.shape[0] * self.shape[1]
-        self._on_threads(task, stripes, max(1, LEAST_PRODUCTS // products))
+        for_each_block_of(work_of(self.X, self.out), task, stripes, max(1, LEAST_PRODUCTS // products))
         self._finish((heads, matrices), stripes)
 
     def _find_origins(self) -> None:
@@ -196,7 +194,8 @@ class _Sums:
         dtypes, is_weighted = (self.X.dtype, self.out.dtype), self.weights.size > 0
         lengths = self.vectors, self.targets
         shape = self.block_rows, per_stripe, *self.shape, *lengths, *dtypes, is_weighted
-        is_kept = self.shape[1] <= MOST_COLUMNS_KEPT
+        columns = self.shape[1]
+        is_kept = columns * (self.block_rows + columns) <= LARGEST_KEPT
         memory = _workspaces.take(*shape) if is_kept else _stripe_memory(*shape)
         flags = self.kernel(
             (0,) * self.vectors,
@@ -248,15 +247,16 @@ class _Sums:
         def pack(start: int, stop: int) -> None:
             self.flags.append(self.kernel(*arguments, start, stop, memory, heads))
 
-        self._on_threads(pack, (len(heads) - 1) * panels_across(self.shape[1]), 1)
+        panels = (len(heads) - 1) * panels_across(self.shape[1])
+        for_each_block_of(PACKING_WORK * self.X.size, pack, panels, 1)
         merge_heads(heads)
 
     def _add_products(self, heads: Array, memory: Any, sums: Array) -> None:
         dtype = self.out.dtype
 
         def add(start: int, stop: int) -> None:
-            tile, product = empty_tile(dtype), empty_panel(dtype)
-            self.flags.append(merge_panels(heads, memory, self.block_rows, start, stop, tile, product, sums))
+            tiles, product = empty_tiles(dtype), empty_panel(dtype)
+            self.flags.append(merge_panels(heads, memory, self.block_rows, start, stop, tiles, product, sums))
 
         self._over_parts(add)
 
@@ -264,8 +264,8 @@ class _Sums:
         dtype = self.out.dtype
 
         def write(start: int, stop: int) -> None:
-            tile, product = empty_tile(dtype), empty_panel(dtype)
-            flags = finish_block(memory, self.block_rows, scale, start, stop, tile, product, self.out[0])
+            tiles, product = empty_tiles(dtype), empty_panel(dtype)
+            flags = finish_block(memory, self.block_rows, scale, start, stop, tiles, product, self.out[0])
             self.flags.append(flags[0])
             self.flags_of_scaling.append(flags[1])
 
@@ -274,7 +274,11 @@ class _Sums:
     def _over_parts(self, task: Callable[[int, int], None]) -> None:
         """Parts of the matrix are strips by panels."""
         rows, columns, first = self.shape
-        self._on_threads(task, -(-rows // STRIP) * panels_across(columns - first), 1)
+        parts = -(-rows // STRIP) * panels_across(columns - first)
+        work = self.X.shape[1] * self.out.size
+        if first == 0:
+            work //= 2  # half of a symmetric matrix is copied
+        for_each_block_of(work, task, parts, max(1, LEAST_OF_PARTS // (self.block_rows * STRIP * PANEL)))
 
     def _finish_head(self, heads: Array) -> float:
         """Call `finish_head`; what the sums are to be multiplied by."""

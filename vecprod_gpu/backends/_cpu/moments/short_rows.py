@@ -20,7 +20,7 @@ import numpy as np
 
 from ..compiling import BARE, compiled
 from ..processor import VECTOR_BYTES
-from ..vectors import SIDE, transpose_square
+from ..vectors import ONE, SIDE, transpose_squares
 from .blocks import weigh
 from .outer_sums import add_outer_products
 
@@ -108,7 +108,7 @@ def _copy_rows(rows: Any, out: Any, column: int) -> None:
         whole_rows, whole_columns = count - count % SIDE, columns - columns % SIDE
         for i in range(0, whole_rows, SIDE):
             for j in range(0, whole_columns, SIDE):
-                transpose_square(rows.T, j, i, None, out[:, column:])
+                transpose_squares(ONE, rows.T, j, i, None, out[:, column:])
     for j in range(columns):
         for i in range(whole_rows if j < whole_columns else 0, count):
             out[i, column + j] = rows[i, j]
