@@ -21,7 +21,7 @@ ALONE_OUTER_BYTES = 1 << 22  # of a batch of outer products
 SMALL_CROSS_BYTES = 1 << 21  # of cross products of rows
 ALONE_MEASURES = 1 << 16  # angles, areas or volumes
 
-ALONE_CROSS_BYTES = 1 << 19  # of cross products of rows: so does a thread that waits awake
+ALONE_CROSS_BYTES = 3 << 17  # of cross products of rows: so does a thread that waits awake
 
 LONG = 64  # elements, for which calling a loop is cheap
 CALLS_BYTES = 1 << 12  # in all, up to which calls for fewer take no longer than the long way

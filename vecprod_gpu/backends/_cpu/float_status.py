@@ -39,7 +39,7 @@ def _find_fenv() -> bool:
     for library in ("ucrtbase",) if sys.platform == "win32" else ("libm.so.6", None):
         try:
             functions = ctypes.CDLL(library)
-            for name in ("feclearexcept", "fetestexcept"):
+            for name in ("feclearexcept", "fetestexcept", "feraiseexcept"):
                 address = ctypes.cast(getattr(functions, name), ctypes.c_void_p).value
                 llvmlite.binding.add_symbol(name, address)
         except (OSError, AttributeError):
@@ -51,6 +51,7 @@ def _find_fenv() -> bool:
 if _find_fenv():
     _clear = types.ExternalFunction("feclearexcept", types.int32(types.int32))
     _test = types.ExternalFunction("fetestexcept", types.int32(types.int32))
+    _raise = types.ExternalFunction("feraiseexcept", types.int32(types.int32))
 
     @compiled()
     def clear_flags() -> None:
@@ -62,6 +63,11 @@ if _find_fenv():
         """The flags raised on this thread since `clear_flags`."""
         return _test(_WATCHED)  # type: ignore[no-any-return]
 
+    @compiled()
+    def raise_flags(flags: int) -> None:
+        """Have this thread know of flags that others raised."""
+        _raise(flags)
+
 else:  # a C library without <fenv.h>: no warnings, as on a GPU
 
     @compiled()
@@ -72,6 +78,10 @@ else:  # a C library without <fenv.h>: no warnings, as on a GPU
     def raised_flags() -> int:
         """No flag is known."""
         return 0
+
+    @compiled()
+    def raise_flags(flags: int) -> None:
+        """None is known."""
 
 
 def report(flags: int, name: str) -> None:

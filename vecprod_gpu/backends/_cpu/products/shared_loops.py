@@ -3,22 +3,20 @@
 Threads run the loop of the ufunc itself, by its address, each on its own slices: the bits are its bits.
 """
 
-from collections.abc import Sequence
-from functools import lru_cache
-from itertools import chain
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+from numba.np.ufunc import _internal  # type: ignore[attr-defined]
 
-from ..._host_arrays import address
 from ..._small import shared_cross_rows
 from ..compiling import compiled
-from ..float_status import clear_flags, raised_flags, report
+from ..float_status import clear_flags, raise_flags, raised_flags
 from ..memory import empty
-from ..packing import on_stack
+from ..threads.atomics import look, numbers_on_stack, put
 from ..threads.pools import anyone_waits, may_wait_awake, thread_count
 from ..threads.slices import ALIGNED, all_packed
 from ..threads.teams import helpers_for, job_of, seats, share
@@ -29,8 +27,9 @@ Array = np.ndarray[Any, Any]
 
 LARGEST_CROSS_BYTES = 1 << 22  # of a result; for a larger one threads that sleep can wake
 BLOCKS_A_THREAD = 8
-MOST_LAYOUTS = 256  # that are remembered
 MOST_NUMBERS = 8  # at least the operands of any ufunc, and the axes that its layout names and one more
+NUMBER = 8  # bytes
+LOOP, TABLE, HELPERS, LENGTHS, OPERANDS, MOVES = range(0, 6 * NUMBER, NUMBER)  # in a plan, see `_shared`
 
 _I64 = ir.IntType(64)
 _LOOP = ir.FunctionType(ir.VoidType(), [_I64] * 4)  # three addresses, and one of what no loop here looks at
@@ -44,16 +43,16 @@ def share_loop(ufunc: Ufunc, *arrays: Array) -> bool:
     ufunc : ufunc
         Of `ufuncs.build`: its loop allocates nothing, and its layout names one axis first in all operands.
     *arrays : arrays
-        Of its dtype, and with the axes that its layout names: nothing is broadcast.
+        With the axes that its layout names: nothing is broadcast.
 
     Returns
     -------
     bool
-        False, and nothing is written, where no thread is awake for it or an array is not aligned.
+        False, and nothing is written, where no thread is awake for it.
     """
-    if not all(array.flags.aligned for array in arrays) or not (helpers := _helpers_awake()):
+    if not (helpers := _helpers_awake()):
         return False
-    _fill(ufunc, arrays, helpers)
+    _shared(ufunc, helpers)(*arrays)
     return True
 
 
@@ -63,33 +62,29 @@ def share_cross(a: Array, b: Array, out: Array | None = None) -> Array | None:
     Returns
     -------
     (..., 3) array or None
-        None, and nothing is written, where another way is sooner done or the arrays are not of this kind:
-        aligned, in C order or one vector that is broadcast, and out apart from a and b.
+        None, and nothing is written, where another way is sooner done, or there are more than two axes and an
+        array is neither in C order nor one vector that is broadcast.
     """
-    if a.nbytes > LARGEST_CROSS_BYTES or (packed := all_packed(a, b)) is None:
+    if a.nbytes > LARGEST_CROSS_BYTES:
         return None
-    if not (a.flags.aligned and b.flags.aligned) or (out is not None and not _can_fill(out, a, b)):
-        return None
+    if a.ndim > 2:
+        if (rows := all_packed(a, b)) is None or not (out is None or out.flags.c_contiguous):
+            return None
+        length = a.size // 3
+        a_rows, b_rows = (x if len(x) == length else np.broadcast_to(x, (length, 3)) for x in rows)
+    else:
+        a_rows, b_rows = a, b
     if not (helpers := _helpers_awake()):
         return None
     if out is None:
         out = empty(a.shape, a.dtype)
-    rows = out.reshape(-1, 3)
-    factors = [each if len(each) == len(rows) else np.broadcast_to(each, rows.shape) for each in packed]
-    _fill(cross_rows_ufunc(out.dtype), (*factors, rows), helpers)
+    _shared(cross_rows_ufunc(out.dtype), helpers)(a_rows, b_rows, out if a.ndim == 2 else out.reshape(-1, 3))
     return out
-
-
-def _can_fill(out: Array, a: Array, b: Array) -> bool:
-    """Whether threads may write their parts of out in any order."""
-    is_apart = not (np.may_share_memory(out, a) or np.may_share_memory(out, b))
-    return out.flags.c_contiguous and out.flags.aligned and is_apart
 
 
 def load() -> None:
     """Compile what shares a loop, which calls that follow each other would do."""
-    nothing = np.zeros(0, np.int64)
-    _share(0, nothing, nothing, nothing, nothing, 0, 1, 0, 0)
+    _shared_loop()
     load_team()
 
 
@@ -102,91 +97,85 @@ def _helpers_awake() -> int:
     return helpers if anyone_waits() else 0
 
 
-def _fill(ufunc: Ufunc, arrays: Sequence[Array], helpers: int) -> None:
-    """``ufunc(*arrays)`` by this thread and so many others, with its warnings."""
-    loop = loop_of[ufunc]
-    layout = tuple([each for array in arrays for each in (array.shape, array.strides)])
-    places = np.array([address(array) for array in arrays])
-    cut = _cut(loop.axes, helpers + 1, layout)
-    flags = _share(loop.address, places, *cut, helpers, seats.address)
-    if flags:
-        report(flags, ufunc.__name__)
+@cache
+def _shared(ufunc: Ufunc, helpers: int) -> Ufunc:
+    """The same ufunc, with a loop that so many helpers share.
 
-
-class _Cut(NamedTuple):
-    """How a loop is called for slices.
-
-    Attributes
-    ----------
-    moves : array
-        Bytes from one slice of an operand to the next.
-    lengths : array
-        Of the axis of calls, of which there is one, and of those that the layout names.
-    strides : array
-        Bytes from one call to the next, by operand, and then along each of its axes.
-    slices, block : int
-        How many there are, and how many a thread takes at a time.
+    NumPy hands a loop the addresses and strides of arrays in a microsecond; Python takes ten to find them.
     """
-
-    moves: Array
-    lengths: Array
-    strides: Array
-    slices: int
-    block: int
-
-
-@lru_cache(MOST_LAYOUTS)
-def _cut(axes: tuple[str, ...], threads: int, layout: tuple[tuple[int, ...], ...]) -> _Cut:
-    """For so many threads; the layout is the shape and the strides of each operand."""
-    shapes, strides = layout[::2], layout[1::2]
-    slices = shapes[-1][0]
-    block = -(-slices // (BLOCKS_A_THREAD * threads))
-    lengths = dict(zip(axes, chain.from_iterable(shapes), strict=True))
-    return _Cut(
-        np.array([first for first, *_ in strides]),
-        np.array([1, *lengths.values()]),
-        np.array([*([0] * len(shapes)), *chain.from_iterable(strides)]),
-        slices,
-        block + -block % ALIGNED,
+    loop = loop_of[ufunc]
+    moves = [ufunc.nargs + i for i, axis in enumerate(loop.axes) if axis == loop.axes[0]]
+    plan = np.array([loop.address, seats.address, helpers, 1 + len(set(loop.axes)), len(moves), *moves])
+    return _internal.fromfunc(  # type: ignore[no-any-return]
+        ufunc.__name__,
+        ufunc.__doc__,
+        [_shared_loop()],
+        [loop.dtypes],
+        ufunc.nin,
+        ufunc.nout,
+        [plan.ctypes.data],
+        plan,  # is kept
+        _internal.PyUFunc_None,
+        ufunc.signature,
     )
 
 
 shared_cross_rows.update((np.dtype(char), share_cross) for char in "bBhHiIlLqQefd")
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _address_of_shared_loop(typing_context: Any) -> Any:
+    """Of a loop as NumPy calls it, which stays as long as the compiled function that asks."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        name = builder.module.get_unique_name(f"{builder.function.name}.loop")
+        function = ir.Function(builder.module, _LOOP, name)
+        function.linkage = "internal"
+        inside = ir.IRBuilder(function.append_basic_block())
+        call = types.void(*[types.int64] * 4)
+        callee = context.compile_subroutine(inside, _share, call).fndesc
+        status, _ = context.call_internal_no_propagate(inside, callee, call, function.args)
+        with inside.if_then(status.is_error, likely=False):  # memory is short: by this thread alone
+            plan = inside.inttoptr(function.args[3], _I64.as_pointer())
+            loop = inside.inttoptr(inside.load(plan), _LOOP.as_pointer())
+            inside.call(loop, [*function.args[:3], _I64(0)])
+        inside.ret_void()
+        return builder.ptrtoint(function, _I64)
+
+    return types.int64(), generate
+
+
 @compiled()
-def _share(
-    loop: int,
-    places: Any,
-    moves: Any,
-    lengths: Any,
-    strides: Any,
-    slices: int,
-    block: int,
-    helpers: int,
-    table: int,
-) -> int:
-    """A loop over slices, by this thread and so many helpers; the floating-point flags raised.
-
-    ``places`` are where the arrays begin, and the table of seats where helpers wait; see `_Cut` for the rest.
-    """
-    job, arguments = _slices_job((loop, places, moves, lengths, strides))
-    return share(table, helpers, job, arguments, slices, block)
+def _shared_loop() -> int:
+    return _address_of_shared_loop()  # type: ignore[no-any-return]
 
 
-_on_stack = on_stack(MOST_NUMBERS)
+def _share(places: int, lengths: int, strides: int, plan: int) -> None:
+    """What the loop does: the addresses of operands' beginnings, of lengths, of strides, of a plan."""
+    if look(lengths) != 1:  # calls of the loop, which no function here makes
+        _call(look(plan + LOOP), places, lengths, strides)
+        return
+    slices, helpers = look(lengths + NUMBER), look(plan + HELPERS)
+    block = -(-slices // (BLOCKS_A_THREAD * (helpers + 1)))
+    block += -block % ALIGNED
+    job, arguments = _slices_job((places, lengths, strides, plan))
+    raise_flags(share(look(plan + TABLE), helpers, job, arguments, slices, block))
+
+
+_numbers = numbers_on_stack(MOST_NUMBERS)
 
 
 def _slices_of(arguments: Any, start: int, stop: int) -> int:
-    loop, places, moves, lengths, strides = arguments
-    begins, sizes = _on_stack(places), _on_stack(places)
-    for i in range(places.size):
-        begins[i] = places[i] + start * moves[i]
-    for i in range(lengths.size):
-        sizes[i] = lengths[i]
-    sizes[1] = stop - start  # the axis after that of the calls
+    places, lengths, strides, plan = arguments
+    begins, sizes = _numbers(), _numbers()
+    for i in range(look(plan + OPERANDS)):
+        move = look(strides + NUMBER * look(plan + MOVES + NUMBER * i))
+        put(begins + NUMBER * i, look(places + NUMBER * i) + start * move)
+    for i in range(look(plan + LENGTHS)):
+        put(sizes + NUMBER * i, look(lengths + NUMBER * i))
+    put(sizes + NUMBER, stop - start)  # of the axis after that of the calls
     clear_flags()
-    _call(loop, begins.ctypes.data, sizes.ctypes.data, strides.ctypes.data)
+    _call(look(plan + LOOP), begins, sizes, strides)
     return raised_flags()
 
 
@@ -194,7 +183,7 @@ _slices_job = job_of(_slices_of)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _call(typing_context: Any, loop: Any, begins: Any, sizes: Any, strides: Any) -> Any:
+def _call(typing_context: Any, loop: Any, places: Any, lengths: Any, strides: Any) -> Any:
     """Call the loop of a ufunc, as NumPy does."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -7,7 +7,7 @@ contracted, as NumPy's own products of complex numbers may be.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -36,10 +36,21 @@ Ufunc = np.ufunc
 
 
 class Loop(NamedTuple):
-    """The loop of a ufunc: where its code lies, and the names of all axes of its operands in their order."""
+    """The loop of a ufunc.
+
+    Attributes
+    ----------
+    address : int
+        Where its code lies.
+    axes : tuple of str
+        The names of all axes of its operands, in their order.
+    dtypes : sequence of int
+        NumPy's number of the dtype of each operand.
+    """
 
     address: int
     axes: tuple[str, ...]
+    dtypes: Sequence[int]
 
 
 loop_of: dict[Ufunc, Loop] = {}
@@ -231,7 +242,7 @@ def build(
         builder.nb_func.cache = LateFiles(function)
         builder.add(signature)
         ufunc: Ufunc = builder.build_ufunc()
-    loop_of[ufunc] = Loop(builder.address, tuple(re.findall(r"\w", layout)))
+    loop_of[ufunc] = Loop(builder.address, tuple(re.findall(r"\w", layout)), builder.dtypes)
     return ufunc
 
 
@@ -253,7 +264,8 @@ class _Builder(GUFuncBuilder):  # type: ignore[misc]
             files.flush()
             address, environment = self._loop(cres, files)
         self.address = address
-        return [element_dtype(each.dtype).num for each in cres.signature.args], address, environment
+        self.dtypes = [element_dtype(each.dtype).num for each in cres.signature.args]
+        return self.dtypes, address, environment
 
     def _loop(self, cres: Any, files: LateFiles) -> Any:
         wrapper = _GufuncWrapper(self.py_func, cres, self.sin, self.sout, cache=False, is_parfors=False)

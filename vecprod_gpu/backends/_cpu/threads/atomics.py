@@ -32,6 +32,19 @@ def _at(builder: Any, address: Any) -> Any:
     return builder.inttoptr(address, _I64.as_pointer())
 
 
+def numbers_on_stack(count: int) -> Any:
+    """A function for compiled code: ``make()`` is the address of so many numbers, until its caller ends."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def make(typing_context: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.ptrtoint(cgutils.alloca_once(builder, _I64, count), _I64)
+
+        return types.int64(), generate
+
+    return make
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def look(typing_context: Any, address: Any) -> Any:
     """The number at an address; what was written before it is seen too."""

@@ -31,7 +31,18 @@ from numba.extending import intrinsic
 
 from ..compiling import compiled
 from . import pools
-from .atomics import KNOWS_PROCESSORS, add, change, give_way, look, merge, pause, processor, put
+from .atomics import (
+    KNOWS_PROCESSORS,
+    add,
+    change,
+    give_way,
+    look,
+    merge,
+    numbers_on_stack,
+    pause,
+    processor,
+    put,
+)
 
 PATIENCE = 500e-6  # seconds until a helper leaves; most programs that call again do it sooner
 CAN_MOVE = KNOWS_PROCESSORS and hasattr(os, "sched_setaffinity")  # a thread can choose its processors
@@ -176,15 +187,7 @@ def _call(typing_context: Any, job: Any, arguments: Any, start: Any, stop: Any) 
     return types.int64(*[types.int64] * 4), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _new_order(typing_context: Any) -> Any:
-    """Memory for an order, as long as the function runs that has called this."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        numbers = cgutils.alloca_once(builder, _I64, ORDER_NUMBERS)
-        return builder.ptrtoint(numbers, _I64)
-
-    return types.int64(), generate
+_new_order = numbers_on_stack(ORDER_NUMBERS)
 
 
 # --- Both sides of an order ------------------------------------------------------------------------------
