@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
@@ -53,6 +54,22 @@ def meet(arguments, start, stop):
     return 0
 
 
+def wait_before_meeting(arguments, start, stop):
+    """In the first block wait for the gate to open, in another for a second thread; whether that comes."""
+    gate = arguments[0]
+    if start == 0:
+        while look(gate) == 0:
+            give_way()
+        return 0
+    add(gate + 8, 1)
+    for _ in range(1_000_000):
+        if look(gate + 8) == 2:
+            return 1
+        give_way()
+    add(gate + 8, -1)
+    return 0
+
+
 def fail(arguments, start, stop):
     if arguments[0] <= start:
         raise MemoryError
@@ -60,6 +77,7 @@ def fail(arguments, start, stop):
 
 
 visit_all, meet_all, fail_all = sharing(count_visits), sharing(meet), sharing(fail)
+wait_and_meet = sharing(wait_before_meeting)
 
 
 @pytest.fixture
@@ -112,6 +130,19 @@ def test_all_work_at_once(helpers, seats, sitting):
         here = np.zeros(1, np.int64)
         meet_all(seats.address, helpers, (here.ctypes.data, helpers + 1), helpers + 1, 1)
         assert here[0] == helpers + 1
+
+
+def test_who_sits_down_during_a_call_helps_with_it(seats, sitting):
+    gate = np.zeros(2, np.int64)
+    arguments = (gate.ctypes.data,)
+    with ThreadPoolExecutor(1) as caller:
+        wait_and_meet(seats.address, 0, arguments, 0, 1)  # compiles it
+        has_met = caller.submit(wait_and_meet, seats.address, 1, arguments, 3, 1)
+        try:
+            sitting(1)
+        finally:
+            gate[0] = 1
+        assert has_met.result()
 
 
 def test_no_more_are_asked_than_may_help(seats, sitting):

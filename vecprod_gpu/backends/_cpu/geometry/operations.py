@@ -40,7 +40,7 @@ from .triples import (
 
 Array = np.ndarray[Any, Any]
 
-FEWEST_SHARED_MEASURES, MOST_SHARED_MEASURES = 1 << 14, 1 << 18  # for threads that wait awake
+FEWEST_SHARED_MEASURES, MOST_SHARED_MEASURES = 1 << 14, 1 << 20  # for threads that wait awake
 COSTLY = {("vector_angle", 4): 2, ("vector_angle", 8): 8}  # takes so many times as long, by bytes of a number
 TILE = 256  # vectors: three tiles of float64 and their results take 20 KB of the first-level cache
 

@@ -16,7 +16,7 @@ from ..float_status import clear_flags, raised_flags
 from ..packing import frozen
 from ..processor import LAST_CACHE_BYTES
 from ..stripes import STRIPES, blocks_per_stripe
-from ..threads.pools import for_each_block, may_wait_awake, thread_count
+from ..threads.pools import anyone_waits, for_each_block, may_wait_awake, thread_count
 from ..threads.teams import helpers_for, job_of, seats, share
 from .row_groups import ROWS
 from .row_sums import add_rows, is_viewed, offset_of, padded, tile_of
@@ -28,7 +28,8 @@ SHORTEST_BLOCK = 64  # rows; fewer would spend more on float64 sums of a wide X 
 COUNTER_BITS = 40  # of the pairwise sum: enough for 2**40 blocks
 TASK_ELEMENTS = 1 << 19  # of X, for each model; a thread takes no less at a time, if there is so much
 AWAKE_ELEMENTS = 1 << 16  # the same of threads that wait awake
-MOST_AWAKE = 1 << 22  # of a pass shared with such threads; a larger one is little longer where others wake
+MOST_ALONE = 1 << 21  # of a pass that waits for no thread to wake; a larger one is sooner done where one does
+MOST_AWAKE = 1 << 24  # of a pass shared with threads that wait awake; calls of larger ones are too far apart
 ALL = 1 << 40  # more stripes than there are
 MOST_CUTS = 1024  # of numbers of rows and columns, that are remembered
 SERIAL_ELEMENTS = 1 << 16  # of X, for each model; below this a second thread costs more than it brings
@@ -118,7 +119,10 @@ def _sharing(stripes: int, elements: int) -> tuple[int, int] | None:
         return None
     piece = max(AWAKE_ELEMENTS, min(-(-elements // threads), TASK_ELEMENTS))
     block = -(-stripes * piece // elements)
-    return block, helpers_for(min(threads, -(-stripes // block)))
+    helpers = helpers_for(min(threads, -(-stripes // block)))
+    if elements > MOST_ALONE and not anyone_waits():
+        return None
+    return block, helpers
 
 
 def small_steps(

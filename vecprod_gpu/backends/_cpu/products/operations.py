@@ -26,7 +26,7 @@ from .ufuncs import cross_rows_ufunc, cross_ufunc, outer_rows_ufunc, outer_ufunc
 Array = np.ndarray[Any, Any]
 
 BROADCAST_BYTES = 1 << 16  # below this NumPy broadcasts at less cost than a faster loop brings
-FEWEST_SHARED_BYTES, MOST_SHARED_BYTES = 1 << 21, 1 << 23  # of outer products, for threads that wait awake
+FEWEST_SHARED_BYTES = 1 << 21  # of outer products, for threads that wait awake
 BLOCK_BYTES = 1 << 20  # of a result, for one thread at a time: the last ones of a product, all of an update
 
 _REAL = "biuf"
@@ -107,7 +107,7 @@ def _outer_rows(a: Array, b: Array, out: Array) -> None:
 
 def _share_outer(a: Array, b: Array, out: Array) -> bool:
     """Whether threads that wait awake have computed them, of packed rows or of one that stands for all."""
-    if not FEWEST_SHARED_BYTES <= out.nbytes <= MOST_SHARED_BYTES:
+    if not FEWEST_SHARED_BYTES <= out.nbytes <= LAST_CACHE_BYTES:
         return False
     _, m, n = out.shape
     if len(out) == 1:  # whose rows are products as well

@@ -16,6 +16,7 @@ from ..._small import shared_cross_rows
 from ..compiling import compiled
 from ..float_status import clear_flags, raise_flags, raised_flags
 from ..memory import empty
+from ..processor import LAST_CACHE_BYTES
 from ..threads.atomics import look, numbers_on_stack, put
 from ..threads.pools import anyone_waits, may_wait_awake, thread_count
 from ..threads.slices import ALIGNED, all_packed
@@ -25,7 +26,7 @@ from .ufuncs import Ufunc, cross_rows_ufunc, loop_of
 
 Array = np.ndarray[Any, Any]
 
-LARGEST_CROSS_BYTES = 1 << 22  # of a result; for a larger one threads that sleep can wake
+LARGEST_CROSS_BYTES = LAST_CACHE_BYTES // 3  # of a result; a larger one may go past the cache
 BLOCKS_A_THREAD = 8
 MOST_NUMBERS = 8  # at least the operands of any ufunc, and the axes that its layout names and one more
 NUMBER = 8  # bytes

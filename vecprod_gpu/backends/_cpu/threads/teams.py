@@ -3,8 +3,9 @@
 A thread that sleeps takes up to a tenth of a millisecond to wake, and one that runs Python waits for the GIL:
 as long as many a call takes.  So a thread of the pool *sits down* instead: it waits awake in compiled code,
 half a millisecond for the next call, which puts the address of its *order* on the seat.  The caller works
-too.  When no block is left it takes back what nobody has picked up, so that it never waits for a thread that
-has yet to begin.
+too, and looks after each block whether somebody has sat down meanwhile: one who is called in a call comes
+late, and would have left before the next.  When no block is left it takes back what nobody has picked up, so
+that it never waits for a thread that has yet to begin.
 
 The caller takes blocks from the front and helpers from the end, so that each finds in its own cache what it
 had of these arrays in the call before: on 2 cores of Emerald Rapids, cross products of 60,000 to 120,000
@@ -208,7 +209,9 @@ def share(seats: int, helpers: int, job: int, arguments: int, count: int, block:
         put(seats + CALLER, processor() + 1)
     given = np.empty(helpers, np.int64)
     asked = _give(order, seats, given)
-    _work(order, 1)
+    while _do_block(order, 1):
+        if asked < helpers:  # who was on the way when this began may be there by now
+            asked += _give(order, seats, given[asked:])
     begun = 0
     for seat in given[:asked]:
         # Who has not seen the order is kept from running, perhaps by this very thread: let it sleep, and wake
@@ -237,18 +240,18 @@ def _give(order: int, seats: int, given: Any) -> int:
 
 
 @compiled()
-def _work(order: int, step: int) -> None:
-    """Do blocks of an order until none is left: from the front by steps of 1, from the end of AT_THE_END."""
+def _do_block(order: int, step: int) -> bool:
+    """Do the next block of an order, if one is left: the first by a step of 1, the last by AT_THE_END."""
     count, block = look(order + COUNT), look(order + BLOCK)
     blocks = (count + block - 1) // block
-    while True:
-        given = add(order + GIVEN, step)
-        at_front, at_end = given % AT_THE_END, given // AT_THE_END
-        if at_front + at_end >= blocks:
-            break
-        start = block * (at_front if step == 1 else blocks - 1 - at_end)
-        stop = min(start + block, count)
-        merge(order + RESULT, _call(look(order + JOB), look(order + ARGUMENTS), start, stop))
+    given = add(order + GIVEN, step)
+    at_front, at_end = given % AT_THE_END, given // AT_THE_END
+    if at_front + at_end >= blocks:
+        return False
+    start = block * (at_front if step == 1 else blocks - 1 - at_end)
+    stop = min(start + block, count)
+    merge(order + RESULT, _call(look(order + JOB), look(order + ARGUMENTS), start, stop))
+    return True
 
 
 @compiled()
@@ -270,7 +273,8 @@ def _serve(seats: int, patience: int, can_move: bool) -> bool:
             put(seat, EMPTY)
             return False
         if found > LEAVE and change(seat, found, TAKEN):
-            _work(found, AT_THE_END)
+            while _do_block(found, AT_THE_END):
+                pass
             put(seat, FREE)  # first, so that it is free for the next order of a caller who waits for the end
             add(found + ENDED, 1)
             waited = 0
