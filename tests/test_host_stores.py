@@ -23,16 +23,24 @@ def numbers(rng, shape, dtype):
     return rng.integers(0, 100, shape).astype(dtype)
 
 
+@pytest.fixture(params=[False, True], ids=["by threads that sleep", "by threads that wait awake"])
+def awake(request, monkeypatch):
+    """Whether threads wait for the next result; it makes no difference whether they come."""
+    monkeypatch.setattr(operations, "helpers_awake", lambda: int(request.param))
+    monkeypatch.setattr(shared_loops, "helpers_awake", lambda: 0)
+    return request.param
+
+
 @pytest.fixture(params=[False, True], ids=["ordinary", "past the cache"])
-def way(request, monkeypatch):
-    """Every part goes that way, and results need not be large for it."""
+def way(request, awake, monkeypatch):
+    """Every result goes that way, and need not be large for it."""
     monkeypatch.setattr(stores.Stores, "_way", lambda self: request.param)
+    monkeypatch.setattr(stores.Stores, "settled", lambda self: request.param)
     monkeypatch.setattr(operations, "LAST_CACHE_BYTES", 1 << 18)
     monkeypatch.setattr("vecprod_gpu._short_products.SMALL_CROSS_BYTES", 0)
     monkeypatch.setattr(operations, "SMALL_CROSS_BYTES", 1 << 18)
     monkeypatch.setattr(operations, "ALONE_OUTER_BYTES", 1 << 18)
     monkeypatch.setattr("vecprod_gpu._short_products.SMALL_OUTER_BYTES", 1 << 18)
-    monkeypatch.setattr(shared_loops, "may_wait_awake", lambda threads: False)
     return request.param
 
 
@@ -386,6 +394,18 @@ class TestTheFasterWay:
         race(chooser, 1, 2, 3, parts=2 * stores.LATEST)
         taken = race(chooser, 10, 2, 1, parts=stores.LATEST)
         assert taken[stores.LATEST * stores.EARLY_TRIALS[0] :].count("past") > len(taken) // 2
+
+    def test_is_settled_but_for_trials(self, race):
+        chooser = stores.Stores()
+        assert chooser.settled() is None
+        race(chooser, 1, 2, 3, parts=2 * stores.LATEST)
+        settled = [chooser.settled()]
+        while len(settled) < stores.RESULTS_A_TRIAL:
+            if settled[-1] is None:
+                assert race(chooser, 1, 2, 3) == ["past"]
+            settled.append(chooser.settled())
+        assert [k for k, way in enumerate(settled, 1) if way is None] == [*stores.EARLY_TRIALS, 32]
+        assert set(settled) == {None, False}
 
     def test_is_not_told_by_one_part(self, race):
         """Which found its lines in the cache, or its pages not there."""

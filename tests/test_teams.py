@@ -347,7 +347,7 @@ class TestOfGradients:
 def shared(monkeypatch):
     """How many slices each call of a ufunc shared, whether anybody waits or not."""
     counts = []
-    shared_ufunc = shared_loops._shared
+    shared_ufunc = shared_loops.shared
 
     def counting(ufunc, helpers):
         def call(*arrays):
@@ -356,7 +356,7 @@ def shared(monkeypatch):
 
         return call
 
-    monkeypatch.setattr(shared_loops, "_shared", counting)
+    monkeypatch.setattr(shared_loops, "shared", counting)
     monkeypatch.setattr(shared_loops, "anyone_waits", lambda: True)
     return counts
 

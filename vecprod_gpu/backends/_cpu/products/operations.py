@@ -16,22 +16,30 @@ from ..._small import (
     SMALL_CROSS_BYTES,
 )
 from ..processor import LAST_CACHE_BYTES
+from ..threads.pools import call_ends
 from ..threads.slices import MOST, all_packed, over_longest_axis
 from .outers import SMALL
-from .shared_loops import share_cross, share_loop
+from .shared_loops import helpers_awake, share_cross, share_loop, shared
 from .stores import StoresBySize
 from .streaming import STREAM_BYTES
-from .ufuncs import cross_rows_ufunc, cross_ufunc, outer_rows_ufunc, outer_ufunc
+from .ufuncs import Ufunc, cross_rows_ufunc, cross_ufunc, outer_rows_ufunc, outer_ufunc
 
 Array = np.ndarray[Any, Any]
 
 BROADCAST_BYTES = 1 << 16  # below this NumPy broadcasts at less cost than a faster loop brings
 FEWEST_SHARED_BYTES = 1 << 21  # of outer products, for threads that wait awake
+MOST_SHARED_BYTES = 1 << 28  # of a result that they write in one go, which no interrupt comes into
 BLOCK_BYTES = 1 << 20  # of a result, for one thread at a time: the last ones of a product, all of an update
 
 _REAL = "biuf"
 _HALF = np.dtype(np.float16)
 _OUTER_STORES, _CROSS_STORES = StoresBySize(), StoresBySize()
+_OUTER_STORES, _CROSS_STORES = (
+    StoresBySize(),
+    StoresBySize(),
+)  # of results that are written in one go
+
+_Task = Callable[[Array, Array, Array], Any]
 
 
 def cross(a: Array, b: Array, out: Array) -> None:
@@ -40,28 +48,29 @@ def cross(a: Array, b: Array, out: Array) -> None:
         cross_ufunc(out.dtype)(a, b, out)
         return
     a, b = broadcast_to(a, out.shape), broadcast_to(b, out.shape)
-    can_share = out.nbytes > ALONE_CROSS_BYTES and out.dtype.kind in _REAL
+    can_share = out.nbytes > ALONE_CROSS_BYTES and out.dtype.kind in _REAL and _is_apart(out, a, b)
     if can_share and share_cross(a, b, out) is not None:
         return
     # of two axes they are rows already
     if out.ndim > 2 and (packed := all_packed(a, b, out)) is not None:
         a, b, out = packed
         a, b = broadcast_to(a, out.shape), broadcast_to(b, out.shape)
-    _over_vectors(_cross_writer(a, b, out), a, b, out)
-
-
-def _cross_writer(a: Array, b: Array, out: Array) -> Callable[[Array, Array, Array], Any]:
-    """The loop for parts of out: of vectors where rows are too short, past the cache where all are large."""
-    if out.ndim > 2 and out.shape[-2] < LONG:
-        return cross_ufunc(out.dtype)
-    ufunc = cross_rows_ufunc(out.dtype)
+    ufunc_of = cross_ufunc if out.ndim > 2 and out.shape[-2] < LONG else cross_rows_ufunc
+    task: _Task = ufunc_of(out.dtype)
     are_dense = out.dtype.kind in _REAL and a.strides[-1] == b.strides[-1] == out.itemsize
-    if not (out.ndim == 2 and are_dense and _goes_to_memory(a, b, out)):
-        return ufunc
-    return _CROSS_STORES.writer(ufunc, cross_rows_ufunc(out.dtype, past_cache=True), out.nbytes)
+    if out.ndim == 2 and are_dense and _goes_to_memory(a, b, out):
+        if can_share and _share_large(_CROSS_STORES, cross_rows_ufunc, a, b, out):
+            return
+        task = _CROSS_STORES.writer(task, cross_rows_ufunc(out.dtype, past_cache=True), out.nbytes)
+    _over_vectors(task, a, b, out)
 
 
-def _over_vectors(task: Callable[[Array, Array, Array], Any], a: Array, b: Array, out: Array) -> None:
+def _is_apart(out: Array, a: Array, b: Array) -> bool:
+    """Whether out overlaps no operand; of one that it does NumPy makes a copy, which is small in parts."""
+    return not (np.may_share_memory(out, a) or np.may_share_memory(out, b))
+
+
+def _over_vectors(task: _Task, a: Array, b: Array, out: Array) -> None:
     """``task`` on matching parts of a, b and out, cut along the longest axis but that of the components."""
     blocks = out.nbytes // BLOCK_BYTES if out.nbytes > SMALL_CROSS_BYTES else 1
     over_longest_axis(out.shape[:-1], blocks, lambda part: task(a[part], b[part], out[part]))
@@ -92,28 +101,46 @@ def _outer_rows(a: Array, b: Array, out: Array) -> None:
         a, b, out = a[np.newaxis], b[np.newaxis], out[np.newaxis]
     *batch, m, n = out.shape
     packed = all_packed(*(broadcast_to(x, (*batch, x.shape[-1])) for x in (a, b)))
-    are_small_squares = False
-    if packed is not None and out.flags.c_contiguous:
+    is_packed = packed is not None and out.flags.c_contiguous
+    if packed is not None and is_packed:
         (a, b), out = packed, out.reshape(-1, m, n)
-        are_small_squares = m == n and n in SMALL
-        if _share_outer(a, b, out):
+    ufunc = outer_rows_ufunc(out.dtype)
+    task: _Task = ufunc
+    fills_lines = (is_packed and m == n and n in SMALL) or n * out.itemsize % STREAM_BYTES == 0
+    if fills_lines and _goes_to_memory(a, b, out):
+        if is_packed and _share_large(_OUTER_STORES, outer_rows_ufunc, *_in_batch(a, b, out)):
             return
-    multiply: Callable[[Array, Array, Array], Any] = outer_rows_ufunc(out.dtype)
-    if (are_small_squares or n * out.itemsize % STREAM_BYTES == 0) and _goes_to_memory(a, b, out):
-        past_cache = outer_rows_ufunc(out.dtype, past_cache=True)
-        multiply = _OUTER_STORES.writer(multiply, past_cache, out.nbytes)
-    _over_rows(multiply, a, b, out)
+        task = _OUTER_STORES.writer(ufunc, outer_rows_ufunc(out.dtype, past_cache=True), out.nbytes)
+    elif is_packed and _is_medium(out) and share_loop(ufunc, *_in_batch(a, b, out)):
+        return
+    _over_rows(task, a, b, out)
 
 
-def _share_outer(a: Array, b: Array, out: Array) -> bool:
-    """Whether threads that wait awake have computed them, of packed rows or of one that stands for all."""
-    if not FEWEST_SHARED_BYTES <= out.nbytes <= LAST_CACHE_BYTES:
-        return False
+def _is_medium(out: Array) -> bool:
+    """Whether outer products take long enough for threads that wait awake, and stay in the cache."""
+    return FEWEST_SHARED_BYTES <= out.nbytes <= LAST_CACHE_BYTES
+
+
+def _in_batch(a: Array, b: Array, out: Array) -> tuple[Array, Array, Array]:
+    """As many rows of each as there are products; of a single one the rows, which are products as well."""
     _, m, n = out.shape
-    if len(out) == 1:  # whose rows are products as well
+    if len(out) == 1:
         a, out = a.reshape(m, 1), out.reshape(m, 1, n)
-    a, b = broadcast_to(a, out.shape[:2]), broadcast_to(b, (len(out), n))
-    return share_loop(outer_rows_ufunc(out.dtype), a, b, out)
+    return broadcast_to(a, out.shape[:2]), broadcast_to(b, (len(out), n)), out
+
+
+def _share_large(
+    stores: StoresBySize, ufunc_of: Callable[..., Ufunc], a: Array, b: Array, out: Array
+) -> bool:
+    """Whether threads that wait awake have written a product, in the way that is known to be the better."""
+    if out.nbytes > MOST_SHARED_BYTES or not (helpers := helpers_awake()):
+        return False
+    if (past_cache := stores.settled(out.nbytes)) is None:
+        return False
+    ufunc = ufunc_of(out.dtype, past_cache=True) if past_cache else ufunc_of(out.dtype)
+    shared(ufunc, helpers, past_cache)(a, b, out)
+    call_ends()
+    return True
 
 
 def _update(a: Array, b: Array, beta: Any, out: Array) -> None:
@@ -136,7 +163,7 @@ def _goes_to_memory(a: Array, b: Array, out: Array) -> bool:
 
 
 def _over_rows(
-    task: Callable[[Array, Array, Array], Any],
+    task: _Task,
     a: Array,
     b: Array,
     out: Array,

@@ -13,24 +13,26 @@ from numba.extending import intrinsic
 from numba.np.ufunc import _internal  # type: ignore[attr-defined]
 
 from ..._small import shared_cross_rows
-from ..compiling import compiled
+from ..compiling import compiled, inlined
 from ..float_status import clear_flags, raise_flags, raised_flags
 from ..memory import empty
 from ..processor import LAST_CACHE_BYTES
 from ..threads.atomics import look, numbers_on_stack, put
-from ..threads.pools import anyone_waits, may_wait_awake, thread_count
+from ..threads.pools import anyone_waits, call_ends, may_wait_awake, thread_count
 from ..threads.slices import ALIGNED, all_packed
 from ..threads.teams import helpers_for, job_of, seats, share
 from ..threads.teams import load as load_team
+from .streaming import publish
 from .ufuncs import Ufunc, cross_rows_ufunc, loop_of
 
 Array = np.ndarray[Any, Any]
 
 LARGEST_CROSS_BYTES = LAST_CACHE_BYTES // 3  # of a result; a larger one may go past the cache
-BLOCKS_A_THREAD = 8
+BLOCKS_A_THREAD = 8  # at least
+LARGEST_BLOCK_BYTES = 1 << 20  # of a result: the caller looks between blocks for threads that came late
 MOST_NUMBERS = 8  # at least the operands of any ufunc, and the axes that its layout names and one more
 NUMBER = 8  # bytes
-LOOP, TABLE, HELPERS, LENGTHS, OPERANDS, MOVES = range(0, 6 * NUMBER, NUMBER)  # in a plan, see `_shared`
+LOOP, TABLE, HELPERS, PAST_CACHE, LENGTHS, OPERANDS, MOVES = range(0, 7 * NUMBER, NUMBER)  # in a plan
 
 _I64 = ir.IntType(64)
 _LOOP = ir.FunctionType(ir.VoidType(), [_I64] * 4)  # three addresses, and one of what no loop here looks at
@@ -51,9 +53,10 @@ def share_loop(ufunc: Ufunc, *arrays: Array) -> bool:
     bool
         False, and nothing is written, where no thread is awake for it.
     """
-    if not (helpers := _helpers_awake()):
+    if not (helpers := helpers_awake()):
         return False
-    _shared(ufunc, helpers)(*arrays)
+    shared(ufunc, helpers)(*arrays)
+    call_ends()
     return True
 
 
@@ -75,11 +78,12 @@ def share_cross(a: Array, b: Array, out: Array | None = None) -> Array | None:
         a_rows, b_rows = (x if len(x) == length else np.broadcast_to(x, (length, 3)) for x in rows)
     else:
         a_rows, b_rows = a, b
-    if not (helpers := _helpers_awake()):
+    if not (helpers := helpers_awake()):
         return None
     if out is None:
         out = empty(a.shape, a.dtype)
-    _shared(cross_rows_ufunc(out.dtype), helpers)(a_rows, b_rows, out if a.ndim == 2 else out.reshape(-1, 3))
+    shared(cross_rows_ufunc(out.dtype), helpers)(a_rows, b_rows, out if a.ndim == 2 else out.reshape(-1, 3))
+    call_ends()
     return out
 
 
@@ -89,7 +93,7 @@ def load() -> None:
     load_team()
 
 
-def _helpers_awake() -> int:
+def helpers_awake() -> int:
     """How many threads are to help with this call; 0 where none is awake for it."""
     threads = thread_count()
     if threads == 1 or not may_wait_awake(threads):
@@ -99,14 +103,15 @@ def _helpers_awake() -> int:
 
 
 @cache
-def _shared(ufunc: Ufunc, helpers: int) -> Ufunc:
-    """The same ufunc, with a loop that so many helpers share.
+def shared(ufunc: Ufunc, helpers: int, past_cache: bool = False) -> Ufunc:
+    """The same ufunc, with a loop that so many helpers share, and that may write past the cache.
 
     NumPy hands a loop the addresses and strides of arrays in a microsecond; Python takes ten to find them.
     """
     loop = loop_of[ufunc]
     moves = [ufunc.nargs + i for i, axis in enumerate(loop.axes) if axis == loop.axes[0]]
-    plan = np.array([loop.address, seats.address, helpers, 1 + len(set(loop.axes)), len(moves), *moves])
+    lengths = 1 + len(set(loop.axes))
+    plan = np.array([loop.address, seats.address, helpers, past_cache, lengths, len(moves), *moves])
     return _internal.fromfunc(  # type: ignore[no-any-return]
         ufunc.__name__,
         ufunc.__doc__,
@@ -156,9 +161,10 @@ def _share(places: int, lengths: int, strides: int, plan: int) -> None:
     if look(lengths) != 1:  # calls of the loop, which no function here makes
         _call(look(plan + LOOP), places, lengths, strides)
         return
-    slices, helpers = look(lengths + NUMBER), look(plan + HELPERS)
-    block = -(-slices // (BLOCKS_A_THREAD * (helpers + 1)))
-    block += -block % ALIGNED
+    slices, helpers, last = look(lengths + NUMBER), look(plan + HELPERS), look(plan + OPERANDS) - 1
+    slice_bytes = max(1, abs(_move(strides, plan, last)))
+    block = min(-(-slices // (BLOCKS_A_THREAD * (helpers + 1))), LARGEST_BLOCK_BYTES // slice_bytes)
+    block += -block % ALIGNED if block > 0 else 1
     job, arguments = _slices_job((places, lengths, strides, plan))
     raise_flags(share(look(plan + TABLE), helpers, job, arguments, slices, block))
 
@@ -170,14 +176,21 @@ def _slices_of(arguments: Any, start: int, stop: int) -> int:
     places, lengths, strides, plan = arguments
     begins, sizes = _numbers(), _numbers()
     for i in range(look(plan + OPERANDS)):
-        move = look(strides + NUMBER * look(plan + MOVES + NUMBER * i))
-        put(begins + NUMBER * i, look(places + NUMBER * i) + start * move)
+        put(begins + NUMBER * i, look(places + NUMBER * i) + start * _move(strides, plan, i))
     for i in range(look(plan + LENGTHS)):
         put(sizes + NUMBER * i, look(lengths + NUMBER * i))
     put(sizes + NUMBER, stop - start)  # of the axis after that of the calls
     clear_flags()
     _call(look(plan + LOOP), begins, sizes, strides)
+    if look(plan + PAST_CACHE):
+        publish()
     return raised_flags()
+
+
+@inlined()
+def _move(strides: int, plan: int, operand: int) -> int:
+    """Bytes from one slice of an operand to the next."""
+    return look(strides + NUMBER * look(plan + MOVES + NUMBER * operand))  # type: ignore[no-any-return]
 
 
 _slices_job = job_of(_slices_of)

@@ -34,15 +34,28 @@ class Stores:
         """A loop that writes the parts of one result, the last of its arguments, from the others."""
         return partial(self._write, self._way(), ordinary, past_cache)
 
+    def settled(self) -> bool | None:
+        """Whether the next result goes past the cache, as is known to be better; None where it is a trial."""
+        better = self._better()
+        if better is None or _is_trial(self._results + 1):
+            return None
+        self._results += 1
+        return better
+
     def _way(self) -> bool | None:
         """Whether the next result goes past the cache; None where either way was tried too seldom."""
+        better = self._better()
+        if better is None:
+            return None
+        self._results += 1
+        return better != _is_trial(self._results)
+
+    def _better(self) -> bool | None:
+        """Whether to write past the cache takes less time; None where that is not known."""
         ordinary, past_cache = (sorted(self._seconds[way]) for way in (False, True))
         if min(len(ordinary), len(past_cache)) < LATEST:
             return None
-        self._results += 1
-        better = past_cache[LATEST // 2] < LEFT_TO_WRITE * ordinary[LATEST // 2]
-        is_trial = self._results % RESULTS_A_TRIAL == 0 or self._results in EARLY_TRIALS
-        return better != is_trial
+        return past_cache[LATEST // 2] < LEFT_TO_WRITE * ordinary[LATEST // 2]
 
     def _write(self, way: bool | None, ordinary: Loop, past_cache: Loop, *arrays: Array) -> None:
         if way is None:  # by turns
@@ -58,6 +71,11 @@ class Stores:
             self._seconds[way].append(seconds / nbytes)
 
 
+def _is_trial(result: int) -> bool:
+    """Whether the result of that number is written the other way."""
+    return result % RESULTS_A_TRIAL == 0 or result in EARLY_TRIALS
+
+
 class StoresBySize:
     """`Stores` for each power of two: what fits the last cache may be written best by other ones."""
 
@@ -67,3 +85,7 @@ class StoresBySize:
     def writer(self, ordinary: Loop, past_cache: Loop, nbytes: int) -> Loop:
         """A loop that writes the parts of a result of so many bytes, see `Stores.writer`."""
         return self._stores[nbytes.bit_length()].writer(ordinary, past_cache)
+
+    def settled(self, nbytes: int) -> bool | None:
+        """See `Stores.settled`."""
+        return self._stores[nbytes.bit_length()].settled()

@@ -23,7 +23,7 @@ from .places import Places
 
 SLEEPS = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"  # threads are not to wait awake
 SERIAL_WORK = 1 << 20  # multiplications; below this a second thread costs more than it brings
-SOON = 1e-3  # seconds between the beginnings of calls that follow each other
+SOON = 1e-3  # seconds at most from the end of a call to the beginning of one that follows it
 
 
 class _Pool(ThreadPoolExecutor):
@@ -65,7 +65,7 @@ _lock = threading.Lock()
 _pool: _Pool | None = None
 _seats: Seats | None = None
 _seated: list[None] = []  # one for each thread that was sent to a seat and is not back
-_last_call = 0.0
+_last_moment = 0.0  # when a call began or ended
 _limit: int | None = None
 _shares = contextvars.ContextVar("vecprod_shares_processors", default=False)
 _is_one_of_many = contextvars.ContextVar("vecprod_is_one_of_many", default=False)
@@ -132,9 +132,15 @@ def may_wait_awake(threads: int) -> bool:
 
 def calls_follow() -> bool:
     """Whether calls that ask this follow each other so closely that threads had better wait for the next."""
-    global _last_call
-    before, _last_call = _last_call, monotonic()
-    return _last_call - before < SOON
+    global _last_moment
+    before, _last_moment = _last_moment, monotonic()
+    return _last_moment - before < SOON
+
+
+def call_ends() -> None:
+    """Note that a call ends which others may follow; those of less than `SOON` need not."""
+    global _last_moment
+    _last_moment = monotonic()
 
 
 def anyone_waits() -> bool:
@@ -222,6 +228,7 @@ def for_each_part(task: Callable[[int, int], None], parts: Iterator[tuple[int, i
     finally:
         stopped = True
         helpers.wait()
+    call_ends()
     if errors:
         try:
             raise errors[0]
