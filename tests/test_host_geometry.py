@@ -330,7 +330,7 @@ class TestMeasure:
         vectors[1][MANY // 2] = np.ldexp(vectors[1][MANY // 2], 8 - np.finfo(dtype).maxexp)
         results = []
         for count in (1, 4):
-            monkeypatch.setattr(pools, "thread_count", lambda count=count: count)
+            monkeypatch.setattr(pools, "_limit", count)
             results.append(measure(host, quantity, *vectors))
         np.testing.assert_array_equal(*results)
         some = slice(MANY // 2 - 300, MANY // 2 + 1, 7)
@@ -487,7 +487,7 @@ class TestMeshNormals:
         faces = rng.integers(0, 5000, (MANY, 3), np.int32)
         results = []
         for count in (1, 4, 7):
-            monkeypatch.setattr(pools, "thread_count", lambda count=count: count)
+            monkeypatch.setattr(pools, "_limit", count)
             results.append(batched_normals(host, operation, vertices, faces))
         np.testing.assert_array_equal(results[1], results[0])
         np.testing.assert_array_equal(results[2], results[0])
@@ -506,7 +506,7 @@ class TestMeshNormals:
     @pytest.mark.parametrize("bad", [-1, 50, 2**31 - 1, -(2**31)])
     @pytest.mark.parametrize("operation", MESHES)
     def test_the_first_bad_face_is_named(self, host, rng, monkeypatch, operation, bad, count, index):
-        monkeypatch.setattr(pools, "thread_count", lambda: 4)
+        monkeypatch.setattr(pools, "_limit", 4)
         vertices = rng.standard_normal((2, 50, 3))
         faces = rng.integers(0, 50, (count, 3)).astype(index)
         for where, corner in [(count - 1, 0), (count * 2 // 3, 2), (0, 1)]:
@@ -593,7 +593,7 @@ class TestGridNormals:
         z, dx = rng.standard_normal((2, 400, 300), np.float32), rng.uniform(1, 2, 400).astype(np.float32)
         results = []
         for count in (1, 4):
-            monkeypatch.setattr(pools, "thread_count", lambda count=count: count)
+            monkeypatch.setattr(pools, "_limit", count)
             results.append(grid_normals(host, z, dx, 0.5))
         np.testing.assert_array_equal(*results)
 
@@ -663,7 +663,7 @@ class TestVecdot:
         a, b = rng.standard_normal(shape, np.float32), rng.standard_normal(shape, np.float32)
         results = []
         for count in (1, 4):
-            monkeypatch.setattr(pools, "thread_count", lambda count=count: count)
+            monkeypatch.setattr(pools, "_limit", count)
             results.append(vecdot(host, a, b))
         np.testing.assert_array_equal(*results)
         assert_dot(results[0], a, b)

@@ -27,7 +27,7 @@ can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no
 @pytest.fixture
 def four_threads(monkeypatch):
     """A fresh pool of four threads, however few processors there are."""
-    monkeypatch.setattr(pools, "thread_count", lambda: 4)
+    monkeypatch.setattr(pools, "_limit", 4)
     monkeypatch.setattr(pools, "_pool", None)
     yield
     if pools._pool is not None:
